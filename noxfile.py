@@ -1,0 +1,83 @@
+"""The sessions: `nox` runs the default tests, lint and parity; `nox -l` lists all."""
+
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["lint", "tests(jax)", "tests(tensorflow)", "parity"]
+
+BACKENDS = {"jax": "jax", "tensorflow": "tensorflow-cpu", "torch": "torch==2.13.0"}
+"""What to install for each backend. The CPU builds serve in tests."""
+
+GROUPS = nox.project.load_toml("pyproject.toml")
+
+
+def groups(*names: str) -> list[str]:
+    return [item for name in names for item in nox.project.dependency_groups(GROUPS, name)]
+
+
+def run_with(session: nox.Session, backend: str, *command: str) -> None:
+    """Run Python in the environment of tests(backend), making that environment if it is missing."""
+    environment = Path(session.cache_dir).parent / f"tests-{backend}"
+    if not environment.exists():
+        install = ("nox", "--install-only", "-s", f"tests({backend})")
+        session.run("python", "-m", *install, external=True)
+    python = environment / (
+        "Scripts/python.exe" if (environment / "Scripts").exists() else "bin/python"
+    )
+    session.run(str(python), *command, env={"KERAS_BACKEND": backend}, external=True)
+
+
+@nox.session
+@nox.parametrize("backend", list(BACKENDS), ids=list(BACKENDS))
+def tests(session: nox.Session, backend: str) -> None:
+    """Test the wheel on one backend, the only one in its environment."""
+    session.install(*groups("test"), BACKENDS[backend], "./packages/attn-core[safetensors,demo]")
+    arguments = session.posargs or ["-n", "auto", "--maxprocesses", "4"]
+    session.run("pytest", *arguments, env={"KERAS_BACKEND": backend})
+
+
+@nox.session(venv_backend="none")
+def parity(session: nox.Session) -> None:
+    """Compare backends, all that are named: `nox -s parity -- jax tensorflow torch`."""
+    backends = session.posargs or ["jax", "tensorflow"]
+    for backend in backends:
+        run_with(session, backend, "tests/parity.py", "write")
+    for backend in backends:
+        run_with(session, backend, "tests/parity.py", "read", *backends)
+    run_with(session, backends[0], "tests/parity.py", "compare", *backends)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train with attention on handwritten digits: `nox -s demo -- --attention se,cbam`."""
+    session.install("./packages/attn-core[jax,demo]")
+    session.run("attn", "demo", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into site/."""
+    session.install(*groups("docs"), BACKENDS["jax"], "./packages/attn-core[demo]")
+    env = {"KERAS_BACKEND": "jax"}
+    session.run("python", "scripts/docs_pages.py", env=env)
+    session.run("mkdocs", "build", "--strict", *session.posargs, env=env)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure time and memory: `nox -s bench -- --help`."""
+    session.install(*groups("bench"), BACKENDS["jax"], "./packages/attn-core[demo]")
+    arguments = session.posargs or ["scaling"]
+    session.run("python", "-m", "benchmarks", *arguments, env={"KERAS_BACKEND": "jax"})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*groups("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")

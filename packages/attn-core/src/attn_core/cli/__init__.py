@@ -1,0 +1,1 @@
+"""The `attn` command. It chooses a backend before anything here imports Keras."""

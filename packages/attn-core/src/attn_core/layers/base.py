@@ -1,0 +1,156 @@
+"""What the layers share: argument and shape checks, the data format, the returned map."""
+
+import inspect
+
+import keras
+from keras import ops
+
+from attn_core.layers.checks import Checks
+
+
+class AttentionLayer(Checks, keras.layers.Layer):
+    """Base of every layer: checked arguments, configuration, `return_attention_scores`.
+
+    A layer that has an attention map defines `compute_attention_shape`, with the same arguments as
+    `compute_output_shape`, and ends its `call` with `return self.result(output, map, flag)`.
+    """
+
+    def error(self, message: str, received) -> ValueError:
+        """Return the error of this layer; an input that `build` refuses leaves no trace."""
+        if not self.built:
+            self.input_spec = None
+        return super().error(message, received)
+
+    def check_shape(self, input_shape, rank: int, name: str = "the input", axis: int = -1) -> int:
+        """Check rank and channel axis of a shape at build; return the number of channels."""
+        shape = tuple(input_shape)
+        if len(shape) != rank:
+            expected = {3: "(batch, tokens, channels)", 4: self._image_axes()}[rank]
+            raise self.error(f"{name} must have rank {rank}, {expected}.", f"shape {shape}")
+        if not shape[axis]:
+            raise self.error(
+                f"{name} must have a known, positive number of channels on axis {axis % rank}.",
+                f"shape {shape}",
+            )
+        return shape[axis]
+
+    def _image_axes(self) -> str:
+        return "(batch, height, width, channels)"
+
+    # Configuration, outputs.
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, each of which is an attribute of the same name."""
+        parameters = inspect.signature(type(self).__init__).parameters.values()
+        named = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name != "self"]
+        return {**super().get_config(), **{name: getattr(self, name) for name in named}}
+
+    def result(self, output, attention, return_attention_scores: bool):
+        """Return `output`, with the attention map (or tuple of maps) if that was asked for."""
+        return (output, attention) if return_attention_scores else output
+
+    def compute_output_spec(self, *args, return_attention_scores=False, **kwargs):
+        """Describe the output, and the attention map if that was asked for."""
+        output = super().compute_output_spec(*args, **kwargs)
+        if not return_attention_scores:
+            return output
+        bound = inspect.signature(self.call).bind(*args, **kwargs)
+        bound.apply_defaults()
+        shapes = [getattr(value, "shape", None) for value in bound.arguments.values()]
+        wanted = len(inspect.signature(self.compute_attention_shape).parameters)
+        attention = self.compute_attention_shape(*shapes[:wanted])
+        if isinstance(attention[0], tuple):
+            return output, tuple(self._spec(shape) for shape in attention)
+        return output, self._spec(attention)
+
+    def _spec(self, shape) -> keras.KerasTensor:
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+
+class ImageLayer(AttentionLayer):
+    """Base of the layers on images, `(B, H, W, C)` or `(B, C, H, W)`.
+
+    Mechanisms are written once, channels last: `call` starts with `self.to_channels_last(x)` and
+    ends with `self.from_channels_last(output)`. Transposing costs little: XLA and PyTorch fold it
+    into the convolutions around it.
+
+    Args:
+        data_format: "channels_last" or "channels_first". Default:
+            `keras.config.image_data_format()`.
+        **kwargs: Keras' own layer arguments (`name`, `dtype`, `trainable`).
+    """
+
+    def __init__(self, *, data_format: str | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.data_format = self.choice(
+            "data_format",
+            keras.config.image_data_format() if data_format is None else data_format,
+            ("channels_last", "channels_first"),
+        )
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments, `data_format` among them."""
+        return {**super().get_config(), "data_format": self.data_format}
+
+    def _image_axes(self) -> str:
+        last = self.data_format == "channels_last"
+        return "(batch, height, width, channels)" if last else "(batch, channels, height, width)"
+
+    def check_image(self, input_shape, fixed_size: bool = False) -> tuple:
+        """Check an image's shape at build; return its channels-last (height, width, channels).
+
+        Args:
+            input_shape: The shape that `build` received.
+            fixed_size: Whether the layer's weights depend on height and width.
+        """
+        axis = -1 if self.data_format == "channels_last" else 1
+        channels = self.check_shape(input_shape, 4, axis=axis)
+        height, width = self.channels_last_shape(input_shape)[1:3]
+        if fixed_size and not (height and width):
+            raise self.error(
+                "height and width must be known and positive: the weights depend on them.",
+                f"shape {tuple(input_shape)}",
+            )
+        axes = {axis: channels}
+        if fixed_size:
+            axes |= dict(zip((1, 2) if axis == -1 else (2, 3), (height, width), strict=True))
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes=axes)
+        return height, width, channels
+
+    def channels_last_shape(self, shape) -> tuple:
+        """Return an image shape of this layer's data format as channels last."""
+        if self.data_format == "channels_last":
+            return tuple(shape)
+        batch, channels, height, width = shape
+        return batch, height, width, channels
+
+    def own_shape(self, shape) -> tuple:
+        """Return a channels-last image shape in this layer's data format."""
+        if self.data_format == "channels_last":
+            return tuple(shape)
+        batch, height, width, channels = shape
+        return batch, channels, height, width
+
+    def to_channels_last(self, x):
+        """Transpose an image of this layer's data format to channels last."""
+        return x if self.data_format == "channels_last" else ops.transpose(x, (0, 2, 3, 1))
+
+    def from_channels_last(self, x):
+        """Transpose a channels-last image, or a gate's map, to this layer's data format."""
+        return x if self.data_format == "channels_last" else ops.transpose(x, (0, 3, 1, 2))
+
+    def compute_output_shape(self, input_shape) -> tuple:
+        """Return the input's shape: most layers keep it."""
+        return tuple(input_shape)
+
+
+class TokenLayer(AttentionLayer):
+    """Base of the layers on tokens, `(B, N, C)`."""
+
+    def check_tokens(self, shape, name: str = "the input") -> int:
+        """Check a token shape at build; return the number of channels."""
+        return self.check_shape(shape, 3, name)
+
+    def compute_output_shape(self, input_shape) -> tuple:
+        """Return the input's shape: most layers keep it."""
+        return tuple(input_shape)

@@ -1,0 +1,174 @@
+"""What the networks share: variants, configuration, drop path, names of blocks."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
+
+import keras
+import numpy as np
+
+from attn_core.layers.base import AttentionLayer
+from attn_core.layers.checks import Checks
+from attn_core.weights.entries import same
+
+
+class AttentionModel(Checks, keras.Model):
+    """Base of the networks: functional models that know their published variants.
+
+    The `__init__` of a subclass checks its arguments, connects the layers from `keras.Input` to the
+    output, and ends with `self.finish(...)`, which makes the model of them.
+    """
+
+    VARIANTS: ClassVar[dict[str, dict]] = {}
+    """Constructor arguments of each published variant, by its published name."""
+
+    @classmethod
+    def list_variants(cls) -> list[str]:
+        """Return the names of the published variants."""
+        return list(cls.VARIANTS)
+
+    @classmethod
+    def from_variant(cls, name: str, **arguments):
+        """Return a published variant.
+
+        Args:
+            name: One of `list_variants()`.
+            **arguments: Constructor arguments that replace the variant's.
+
+        Raises:
+            ValueError: If there is no variant of that name.
+        """
+        if name not in cls.VARIANTS:
+            raise ValueError(
+                f"{cls.__name__}: `name` must be one of {', '.join(cls.VARIANTS)}. "
+                f"Received: name={name!r}"
+            )
+        return cls(**{**cls.VARIANTS[name], **arguments})
+
+    def finish(self, inputs, outputs, config: dict, torch_names: dict, dtype=None, **kwargs):
+        """Become the functional model from `inputs` to `outputs`.
+
+        Args:
+            inputs: The `keras.Input`.
+            outputs: The output, connected to it.
+            config: The checked constructor arguments, by name.
+            torch_names: The model's layers by the authors' names, as in `weights.entries`.
+            dtype: The dtype policy that the layers were given.
+            **kwargs: Keras' arguments of a model: `name`, `trainable`.
+        """
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        if dtype is not None:
+            self.dtype_policy = keras.dtype_policies.get(dtype)
+        # Read-only views: Keras would track, and save a second time, what dicts hold.
+        self._config = MappingProxyType(config)
+        self._torch_names = MappingProxyType(torch_names)
+
+    def torch_names(self) -> Mapping:
+        """Return the layers by the authors' names."""
+        return self._torch_names
+
+    def per_stage(self, name: str, value, stages: int) -> tuple:
+        """Return argument `name`, one value or a tuple, as a tuple of one value a stage."""
+        values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * stages
+        if len(values) != stages:
+            raise self.error(
+                f"`{name}` must be one value, or {stages}: one a stage.", f"{name}={value!r}"
+            )
+        return values
+
+    def get_config(self) -> dict:
+        """Return the constructor's arguments."""
+        policy = keras.saving.serialize_keras_object(self.dtype_policy)
+        return {"name": self.name, "trainable": self.trainable, "dtype": policy, **self._config}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Return the model of a configuration."""
+        return cls(**config)
+
+
+class Block(AttentionLayer):
+    """Base of the networks' blocks: layers, channels last, that are not mechanisms themselves."""
+
+    def compute_output_shape(self, input_shape) -> tuple:
+        """Return the input's shape: most blocks keep it."""
+        return tuple(input_shape)
+
+
+def drop_path_rates(rate: float, depths) -> list[list[float]]:
+    """Return the rate of each block, by stage: rising linearly from 0 to `rate`, as usual."""
+    rates = np.linspace(0.0, rate, sum(depths)).tolist()
+    ends = np.cumsum(depths)
+    return [rates[end - depth : end] for end, depth in zip(ends, depths, strict=True)]
+
+
+def drop_path(rate: float, rank: int, **options) -> keras.layers.Dropout:
+    """Return stochastic depth: a dropout of whole samples of a tensor of `rank`."""
+    return keras.layers.Dropout(rate, noise_shape=(None, *[1] * (rank - 1)), **options)
+
+
+@keras.saving.register_keras_serializable(package="attn_core")
+class MLP(Block):
+    """Two dense layers with an activation between them, as in every transformer.
+
+    Args:
+        hidden_dim: Width between the two.
+        activation: Name of a Keras activation.
+        dropout: Rate after each of the two.
+        **kwargs: Keras' own layer arguments.
+    """
+
+    def __init__(
+        self, hidden_dim: int, *, activation: str = "gelu", dropout: float = 0.0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.activation = activation
+        self.dropout = dropout
+
+    def build(self, input_shape):
+        """Create the two dense layers."""
+        channels, dtype = input_shape[-1], self.dtype_policy
+        self.expand = keras.layers.Dense(
+            self.hidden_dim, activation=self.activation, name="expand", dtype=dtype
+        )
+        self.reduce = keras.layers.Dense(channels, name="reduce", dtype=dtype)
+        self.drop = keras.layers.Dropout(self.dropout, name="drop", dtype=dtype)
+        self.expand.build((None, channels))
+        self.reduce.build((None, self.hidden_dim))
+
+    def call(self, x, training=None):
+        """Expand, activate, reduce."""
+        x = self.drop(self.expand(x), training=training)
+        return self.drop(self.reduce(x), training=training)
+
+    def torch_names(self) -> dict:
+        """Name the parameters as timm's `Mlp` does."""
+        return {"fc1": self.expand, "fc2": self.reduce}
+
+
+@keras.saving.register_keras_serializable(package="attn_core")
+class PositionEmbedding(Block):
+    """Adds one learned vector to each position of an image of fixed size."""
+
+    def build(self, input_shape):
+        """Create the table, (H, W, C)."""
+        self.table = self.add_weight(
+            shape=tuple(input_shape[1:]),
+            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            name="table",
+        )
+
+    def call(self, x):
+        """Add the table."""
+        return x + self.table
+
+    def torch_names(self) -> dict:
+        """Name the table, `(1, H * W, C)` in the authors' code."""
+        height, width, channels = self.table.shape
+        return {"": same(self.table, (1, height * width, channels))}
+
+
+def patch_embedding(channels: int, size: int, **options) -> keras.layers.Conv2D:
+    """Return the layer that turns each patch of `size` x `size` pixels into one vector."""
+    return keras.layers.Conv2D(channels, size, strides=size, data_format="channels_last", **options)

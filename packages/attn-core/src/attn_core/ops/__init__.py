@@ -1,0 +1,1 @@
+"""Pure functions on tensors, channels last, shared by two or more layers."""

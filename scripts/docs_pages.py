@@ -1,0 +1,121 @@
+"""Gather the site's pages in build/docs: those in docs/, and those made from the code.
+
+python scripts/docs_pages.py
+"""
+
+import inspect
+import json
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+from attn_core import catalog, compat, layers, models
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "build" / "docs"
+ERRORS = ROOT / "build" / "reference"
+
+
+def api() -> str:
+    """Return the page of all layers and models."""
+    lines = ["# API", "", "## Weights", "", "::: attn_core.load_torch_weights", "", "## Layers", ""]
+    for mechanism in catalog.MECHANISMS:
+        lines += [f"### {mechanism.number}. {mechanism.name}", "", mechanism.summary, ""]
+        lines += [f"::: attn_core.layers.{name}\n" for name in mechanism.layers]
+    lines += ["## Models", ""]
+    lines += [f"::: attn_core.models.{name}\n" for name in models.__all__]
+    return "\n".join(lines)
+
+
+def differences() -> str:
+    """Return the page of what differs: the section of that name in every docstring."""
+    lines = [
+        "# What differs",
+        "",
+        "Papers, released code and the collections people copy from do not always compute the "
+        "same. Where paper and released code differ, the default is the released code, which made the "
+        "published numbers.",
+        "",
+    ]
+    for mechanism in catalog.MECHANISMS:
+        lines += [f"## {mechanism.number}. {mechanism.name}", ""]
+        for name in mechanism.layers:
+            documentation = inspect.getdoc(getattr(layers, name))
+            section = re.search(r"Differs from the [\w-]+:\n((?:    .*\n?|\n)+)", documentation)
+            text = inspect.cleandoc(section.group(1))
+            lines += [f"**`{name}`** {text}", ""]
+    return "\n".join(lines)
+
+
+def old_names() -> str:
+    """Return the page of External-Attention-tensorflow's names."""
+    lines = [
+        "# Coming from External-Attention",
+        "",
+        "Change the import alone: `from attention.SEAttention import SEAttention` becomes "
+        "`from attn_core.compat import SEAttention`. The mathematics is the authors', not that "
+        "collection's: [what differs](differences.md) says where the two part.",
+        "",
+        "| Old name and arguments | Layer | Arguments there |",
+        "|---|---|---|",
+    ]
+    for name, old in compat.TABLE.items():
+        signature = inspect.signature(getattr(compat, name))
+        required = [v.name for v in signature.parameters.values() if v.default is v.empty]
+        small = dict.fromkeys(required, 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            new = type(old.new) is type and old.new.__name__
+            new = new or type(getattr(compat, name)(**small)).__name__
+        renamed = ", ".join(f"`{a}`" if a == b else f"`{a}` is `{b}`" for a, b in old.names.items())
+        checked = ", ".join(f"`{a}`" for a in (old.channels, *old.size) if a)
+        unused = ", ".join(f"`{a}`" for a in old.unused)
+        fixed = ", ".join(f"`{a}={b!r}`" for a, b in old.fixed.items())
+        notes = [
+            renamed,
+            checked and f"checked against the input: {checked}",
+            fixed and f"set: {fixed}",
+            unused and f"no counterpart (warns): {unused}",
+        ]
+        lines.append(f"| `{name}{signature}` | `{new}` | {'; '.join(filter(None, notes))} |")
+    return "\n".join(lines)
+
+
+def errors() -> str:
+    """Return the table of errors against the reference vectors, from the last test runs."""
+    worst = {}
+    backends = sorted(path.name for path in ERRORS.glob("*")) if ERRORS.exists() else []
+    for backend in backends:
+        for path in (ERRORS / backend).glob("*.json"):
+            result = json.loads(path.read_text())
+            row = worst.setdefault(result["layer"], {})
+            row[backend] = max(row.get(backend, 0.0), *result["errors"].values())
+    if not worst:
+        return "The table appears here once the tests have run.\n"
+    lines = [
+        "Largest absolute error of outputs, gradients and outputs in training:",
+        "",
+        "| Layer | " + " | ".join(backends) + " |",
+        "|---|" + "--:|" * len(backends),
+    ]
+    for layer, row in sorted(worst.items()):
+        cells = [f"{row[name]:.1e}" if name in row else "" for name in backends]
+        lines.append(f"| `{layer}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write all pages."""
+    shutil.rmtree(TARGET, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", TARGET)
+    (TARGET / "api.md").write_text(api())
+    (TARGET / "differences.md").write_text(differences())
+    (TARGET / "external-attention.md").write_text(old_names())
+    shutil.copy(ROOT / "CHANGELOG.md", TARGET / "changelog.md")
+    with (TARGET / "verification.md").open("a") as page:
+        page.write("\n## The errors seen\n\n" + errors())
+
+
+if __name__ == "__main__":
+    main()

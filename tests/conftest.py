@@ -1,0 +1,32 @@
+"""Shared fixtures. The backend is the one of the environment: one process, one backend."""
+
+import json
+import os
+from pathlib import Path
+
+import keras
+import pytest
+
+BUILD = Path(os.environ.get("ATTN_BUILD", "build"))
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(1)
+    yield
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_floatx("float32")
+
+
+@pytest.fixture
+def record_error():
+    """Write the errors against a reference vector to build/reference/, for the documentation."""
+
+    def record(layer, case, atol, errors):
+        folder = BUILD / "reference" / keras.config.backend()
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"layer": layer, "case": case, "atol": atol}
+        content["errors"] = {name: float(error) for name, error in errors.items()}
+        (folder / f"{case}.json").write_text(json.dumps(content))
+
+    return record

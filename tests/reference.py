@@ -1,0 +1,33 @@
+"""The reference vectors: what the authors' own code computed."""
+
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+from attn_core import layers, load_torch_weights
+
+VECTORS = sorted((Path(__file__).parent / "golden").glob("*.npz"))
+
+
+def read(path) -> tuple[dict, dict[str, np.ndarray]]:
+    """Return the `meta` of a file and its arrays."""
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return json.loads(str(arrays.pop("meta"))), arrays
+
+
+def load_layer(path):
+    """Return the layer of a file with its weights, its inputs in call order, its call arguments.
+
+    An input that the call takes before the last one of the file is None where the file has none.
+    """
+    meta, arrays = read(path)
+    layer = getattr(layers, meta["layer"])(**meta["config"])
+    names = list(inspect.signature(layer.call).parameters)
+    last = max(names.index(name) for name in meta["inputs"])
+    inputs = {name: arrays.get(f"input/{name}") for name in names[: last + 1]}
+    tokens = [inputs[name] for name in ("x", "query", "key", "value") if name in inputs]
+    layer.build(*(x.shape for x in tokens))
+    load_torch_weights(layer, path, prefix="weights/")
+    return layer, inputs, meta["call"]

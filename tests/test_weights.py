@@ -1,0 +1,142 @@
+"""`load_torch_weights`: all or nothing, from mappings and files, never from a pickle."""
+
+import keras
+import numpy as np
+import pytest
+from attn_core import CBAM, SEAttention, load_torch_weights
+from keras import ops
+from safetensors.numpy import save_file
+
+
+@pytest.fixture
+def layer():
+    layer = SEAttention(reduction=2)
+    layer.build((None, None, None, 8))
+    return layer
+
+
+@pytest.fixture
+def state():
+    rng = np.random.default_rng(0)
+    return {
+        "fc.0.weight": rng.standard_normal((4, 8)).astype("float32"),
+        "fc.2.weight": rng.standard_normal((8, 4)).astype("float32"),
+    }
+
+
+def weights(layer):
+    return [ops.convert_to_numpy(weight) for weight in layer.weights]
+
+
+def assert_loaded(layer, state):
+    first, second = weights(layer)
+    np.testing.assert_array_equal(first, state["fc.0.weight"].T)
+    np.testing.assert_array_equal(second, state["fc.2.weight"].T)
+
+
+def assert_refused(layer, source, *words, error=ValueError, **options):
+    before = weights(layer)
+    with pytest.raises(error) as caught:
+        load_torch_weights(layer, source, **options)
+    for word in words:
+        assert word in str(caught.value)
+    for one, other in zip(before, weights(layer), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_mapping(layer, state):
+    load_torch_weights(layer, state)
+    assert_loaded(layer, state)
+
+
+def test_prefix_and_counters(layer, state):
+    named = {f"layer1.se.{name}": array for name, array in state.items()}
+    named |= {"conv1.weight": np.zeros(3), "layer1.se.bn.num_batches_tracked": np.array(7)}
+    load_torch_weights(layer, named, prefix="layer1.se.")
+    assert_loaded(layer, state)
+
+
+def test_one_by_one_convolutions_are_dense(layer, state):
+    load_torch_weights(layer, {name: array[..., None, None] for name, array in state.items()})
+    assert_loaded(layer, state)
+
+
+def test_npz(layer, state, tmp_path):
+    np.savez(tmp_path / "se.npz", **state)
+    load_torch_weights(layer, tmp_path / "se.npz")
+    assert_loaded(layer, state)
+
+
+def test_safetensors(layer, state, tmp_path):
+    save_file(state, tmp_path / "se.safetensors")
+    load_torch_weights(layer, str(tmp_path / "se.safetensors"))
+    assert_loaded(layer, state)
+
+
+def test_torch_tensors(layer, state):
+    torch = pytest.importorskip("torch")
+    tensors = {n: torch.nn.Parameter(torch.tensor(a).bfloat16()) for n, a in state.items()}
+    load_torch_weights(layer, tensors)
+    np.testing.assert_allclose(weights(layer)[0], state["fc.0.weight"].T, rtol=1e-2)
+
+
+def test_every_problem_is_listed_and_nothing_loaded(layer, state):
+    wrong = {"fc.2.weight": state["fc.2.weight"].T, "fc.9.weight": np.zeros(2)}
+    assert_refused(
+        layer,
+        wrong,
+        "SEAttention",
+        "missing: fc.0.weight, of shape (4, 8)",
+        "misshapen: fc.2.weight, expected shape (8, 4), received (4, 8)",
+        "unexpected: fc.9.weight, of shape (2,)",
+    )
+
+
+def test_one_misshapen_among_many(state):
+    layer = CBAM(reduction=2)
+    layer.build((None, None, None, 4))
+    right = {
+        "ChannelGate.mlp.1.weight": (2, 4),
+        "ChannelGate.mlp.1.bias": (2,),
+        "ChannelGate.mlp.3.weight": (4, 2),
+        "ChannelGate.mlp.3.bias": (4,),
+        "SpatialGate.spatial.conv.weight": (1, 2, 7, 7),
+        "SpatialGate.spatial.bn.weight": (1,),
+        "SpatialGate.spatial.bn.bias": (1,),
+        "SpatialGate.spatial.bn.running_mean": (1,),
+        "SpatialGate.spatial.bn.running_var": (1,),
+    }
+    arrays = {name: np.ones(shape) for name, shape in right.items()}
+    arrays["SpatialGate.spatial.conv.weight"] = np.ones((1, 2, 3, 3))
+    assert_refused(layer, arrays, "expected shape (1, 2, 7, 7), received (1, 2, 3, 3)")
+
+
+def test_pickles_are_refused(layer, tmp_path):
+    np.savez(tmp_path / "objects.npz", **{"fc.0.weight": np.array([{}], dtype=object)})
+    assert_refused(layer, tmp_path / "objects.npz", "objects.npz", "pickle")
+    (tmp_path / "model.pth").write_bytes(b"\x80\x04")
+    assert_refused(layer, tmp_path / "model.pth", ".safetensors or .npz", "pickle")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_broken_files(layer, state, tmp_path, suffix):
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(b"PK\x03\x04 this is no archive")
+    assert_refused(layer, path, "broken")
+    np.savez(tmp_path / "whole.npz", **state)
+    path.write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
+    assert_refused(layer, path, "broken")
+
+
+def test_bad_sources(layer, tmp_path):
+    assert_refused(layer, tmp_path / "no.npz", "no.npz", error=FileNotFoundError)
+    assert_refused(layer, 3, "mapping", "Received: 3")
+    names = {"fc.0.weight": np.array(["a"]), "fc.2.weight": np.zeros((8, 4))}
+    assert_refused(layer, names, "fc.0.weight", "numbers")
+
+
+def test_unbuilt_and_unknown_layers(state):
+    with pytest.raises(ValueError, match="is not built"):
+        load_torch_weights(SEAttention(), state)
+    with pytest.raises(ValueError, match="no counterpart in PyTorch"):
+        load_torch_weights(keras.layers.Dense(3), state)
