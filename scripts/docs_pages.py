@@ -34,8 +34,8 @@ def differences() -> str:
         "# What differs",
         "",
         "Papers, released code and the collections people copy from do not always compute the "
-        "same. Where paper and released code differ, the default is the released code, which made the "
-        "published numbers.",
+        "same. Where paper and released code differ, the default is the released code: it made "
+        "the published numbers.",
         "",
     ]
     for mechanism in catalog.MECHANISMS:

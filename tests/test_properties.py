@@ -60,7 +60,7 @@ LEGAL = {
     "ChannelSelfAttention": options(),
     "PyramidSqueezeAttention": options(filters=[None, 16], groups=[(1, 1, 1, 1), (1, 2, 2, 2)],
                                        strides=[1, 2], reduction=[1, 4]),
-    "EfficientMultiHeadSelfAttention": options(num_heads=[1, 4], sr_ratio=[1, 2, 3],
+    "EfficientMultiHeadSelfAttention": options(num_heads=[1, 4], sr_ratio=[1, 2],
                                                apply_transform=[True, False], qkv_bias=[True]),
     "ShuffleAttention": options(groups=[1, 2, 4]),
     "MUSEAttention": options(num_heads=[1, 2], kernel_sizes=[(1,), (3, 7)], key_dim=[None, 3],
@@ -88,7 +88,7 @@ LEGAL = {
     "ParNetAttention": options(activation=["silu", "relu"]),
     "UFOAttention": options(num_heads=[1, 2], key_dim=[None, 3], norm_axis=["key", "value"]),
     "SeparableSelfAttention": options(use_bias=[True, False]),
-    "MobileViTv2Block": options(transformer_dim=[4, 8], num_blocks=[1], patch_size=[1, 2, 3]),
+    "MobileViTv2Block": options(transformer_dim=[8, 16], num_blocks=[1], patch_size=[1, 2, 3]),
 }  # fmt: skip
 TOKENS = {
     "ExternalAttention", "ScaledDotProductAttention", "SimplifiedScaledDotProductAttention",

@@ -47,6 +47,7 @@ class AttentionLayer(Checks, keras.layers.Layer):
 
     def result(self, output, attention, return_attention_scores: bool):
         """Return `output`, with the attention map (or tuple of maps) if that was asked for."""
+        output = ops.cast(output, self.compute_dtype)  # Keras' matmul narrows float64 on PyTorch
         return (output, attention) if return_attention_scores else output
 
     def compute_output_spec(self, *args, return_attention_scores=False, **kwargs):

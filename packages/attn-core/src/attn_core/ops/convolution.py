@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from attn_core.ops.lowering import breaks_on_one_filter, jax_on_cpu
+from attn_core.ops.lowering import jax_on_cpu, on_torch
 
 
 def pad_image(x, padding):
@@ -19,13 +19,11 @@ def conv2d(x, kernel, strides=(1, 1), dilation=(1, 1)):
     The image is padded by dilation * (k // 2) zeros on all sides, also at strides above one, where
     Keras' own padding "same" would shift the grid.
     """
+    kernel = ops.cast(kernel, x.dtype)
     groups = x.shape[-1] // kernel.shape[2]
     depthwise = groups > 1 and kernel.shape[2] == 1 and kernel.shape[3] == groups
-    if groups == 1 and kernel.shape[3] == 1 and jax_on_cpu():
+    if groups == 1 and kernel.shape[3] == 1:
         return _one_filter(x, kernel, strides, dilation)
-    if groups == 1 and kernel.shape[3] == 1 and breaks_on_one_filter():
-        kernel = ops.concatenate([kernel, kernel], axis=-1)
-        return _dense(x, kernel, strides, dilation)[..., :1]
     if groups == 1:
         return _dense(x, kernel, strides, dilation)
     if depthwise and jax_on_cpu():
@@ -51,6 +49,22 @@ def _dense(x, kernel, strides, dilation):
     return ops.conv(x, kernel, strides, "valid", "channels_last", dilation)
 
 
+def _one_filter(x, kernel, strides, dilation):
+    """Convolution to one channel, as of the gates over positions."""
+    rows, columns, channels, _ = kernel.shape
+    if jax_on_cpu() and strides == dilation == (1, 1) and channels <= 4:
+        height, width = ops.shape(x)[1], ops.shape(x)[2]
+        x = pad_image(x, _padding(kernel, dilation))
+        x = ops.concatenate([x[:, :, left : left + width] for left in range(columns)], axis=-1)
+        kernel = ops.transpose(ops.reshape(kernel, (rows, columns * channels)), (1, 0))
+        x = ops.matmul(x, kernel)  # (B, H + rows - 1, W, rows)
+        return sum(x[:, top : top + height, :, top : top + 1] for top in range(rows))
+    if on_torch():  # which takes one filter's strides for those of another layout: copy it
+        kernel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (-1,))
+        kernel = ops.transpose(ops.reshape(kernel, (channels, rows, columns, 1)), (1, 2, 0, 3))
+    return _dense(x, kernel, strides, dilation)
+
+
 def _shifted(x, kernel, strides, dilation):
     """Depthwise convolution as the sum of kh * kw shifted products."""
     height, width = ops.shape(x)[1], ops.shape(x)[2]
@@ -62,18 +76,3 @@ def _shifted(x, kernel, strides, dilation):
             window = x[:, top : top + height : strides[0], left : left + width : strides[1]]
             output = output + window * kernel[row, column, 0]
     return output
-
-
-def _one_filter(x, kernel, strides, dilation):
-    """Convolution with one filter: a matrix product over its columns, then a sum over its rows."""
-    height, width = ops.shape(x)[1], ops.shape(x)[2]
-    rows, columns = kernel.shape[:2]
-    x = pad_image(x, _padding(kernel, dilation))
-    lefts = [column * dilation[1] for column in range(columns)]
-    x = ops.concatenate([x[:, :, left : left + width : strides[1]] for left in lefts], axis=-1)
-    kernel = ops.transpose(kernel[..., 0], (1, 2, 0))  # (kw, C, kh)
-    x = ops.matmul(x, ops.reshape(kernel, (-1, rows)))  # (B, H + 2p, W, kh)
-    tops = [row * dilation[0] for row in range(rows)]
-    return sum(
-        x[:, top : top + height : strides[0], :, row : row + 1] for row, top in enumerate(tops)
-    )

@@ -2,8 +2,9 @@
 
 Measured on two CPU cores: on JAX a depthwise 3x3 convolution of 8x56x56x64 takes 44 ms natively and
 1.5 ms as nine shifted multiply-adds, a grouped one (4 groups) 51 ms natively and 7 ms as four dense
-ones, attention over 8x196 tokens 40 ms as an einsum and 12 ms as transposed matrix products. On
-TensorFlow and PyTorch, and on GPUs, the native convolutions win.
+ones, a 7x7 one of 8x56x56x2 to one channel 3.4 ms natively and 0.7 ms as matrix products and
+shifted sums, attention over 8x196 tokens 40 ms as an einsum and 12 ms as transposed matrix
+products. On TensorFlow and PyTorch, and on GPUs, the native convolutions win.
 """
 
 from functools import cache
@@ -14,23 +15,34 @@ import keras
 @cache
 def jax_on_cpu() -> bool:
     """Whether the computation runs on JAX's CPU backend."""
-    if keras.config.backend() != "jax":
-        return False
+    return keras.config.backend() == "jax" and _only_cpus()
+
+
+@cache
+def exact_products() -> bool:
+    """Whether matrix products of float32 numbers are computed in float32.
+
+    On GPUs and TPUs, JAX and TensorFlow round the inputs to fewer digits by default.
+    """
+    return on_torch() or _only_cpus()
+
+
+def _only_cpus() -> bool:
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
+
+
+@cache
+def on_torch() -> bool:
+    """Whether the computation runs on PyTorch.
+
+    On its CPU backend the gradient of a convolution to one channel raises "slow_conv2d: grad_weight
+    must be contiguous" (2.13; float16 and float64, and float32 for one sample and 3x3) when the
+    kernel is stored height, width, inputs, outputs.
+    """
+    return keras.config.backend() == "torch"
 
 
 @cache
 def has_fused_attention() -> bool:
     """Whether `keras.ops.dot_product_attention` is one kernel here rather than an einsum."""
-    return keras.config.backend() == "torch" or (
-        keras.config.backend() == "jax" and not jax_on_cpu()
-    )
-
-
-@cache
-def breaks_on_one_filter() -> bool:
-    """Whether 3x3 convolutions with one filter have no gradient for a batch of one.
-
-    PyTorch 2.13 on CPU: "slow_conv2d: grad_weight must be contiguous".
-    """
-    return keras.config.backend() == "torch"
+    return on_torch() or (keras.config.backend() == "jax" and not jax_on_cpu())

@@ -59,7 +59,7 @@ def _resize_axis(x, axis, old, new, align_corners):
         position = ops.minimum(ops.maximum(position, 0), unit * (old - 1))
     low = position // unit
     high = ops.minimum(low + 1, old - 1)
-    real = backend.result_type(x.dtype, "float32")
+    real = "float64" if backend.standardize_dtype(x.dtype) == "float64" else "float32"
     weight = ops.cast(position % unit, real) / ops.cast(unit, real)
     weight = ops.reshape(ops.cast(weight, x.dtype), (-1, *[1] * (3 - axis)))
     lower = ops.take(x, low, axis=axis)

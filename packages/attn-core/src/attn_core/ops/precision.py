@@ -8,7 +8,8 @@ from keras import backend, ops
 
 def upcast(x):
     """Cast half-precision tensors to float32; float32 and float64 stay as they are."""
-    return ops.cast(x, backend.result_type(x.dtype, "float32"))
+    half = backend.standardize_dtype(x.dtype) in ("float16", "bfloat16")
+    return ops.cast(x, "float32") if half else x
 
 
 def mean(x, axis, keepdims=False):

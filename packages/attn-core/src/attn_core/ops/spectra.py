@@ -24,6 +24,7 @@ from functools import cache
 import numpy as np
 from keras import backend, ops
 
+from attn_core.ops.lowering import exact_products
 from attn_core.ops.precision import upcast
 
 LARGEST_SIDE = 32
@@ -45,7 +46,7 @@ def filter_spectrum(x, spectrum):
     """
     dtype, x = x.dtype, upcast(x)
     spectrum = ops.cast(spectrum, x.dtype)
-    small = max(x.shape[1], x.shape[2]) <= LARGEST_SIDE
+    small = max(x.shape[1], x.shape[2]) <= LARGEST_SIDE and exact_products()
     narrows = backend.standardize_dtype(dtype) == "float64"  # on PyTorch Keras' matmul does
     transform = _by_matrices if small and not narrows else _by_fft
     return ops.cast(transform(x, spectrum), dtype)

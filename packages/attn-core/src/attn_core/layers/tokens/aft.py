@@ -31,6 +31,27 @@ def quotient(weighted, weights):
     return (weighted * scale) / (weights * scale)
 
 
+def distances(length):
+    """Return the distances between `length` positions, `(length, length)`."""
+    positions = ops.arange(length)
+    return ops.abs(ops.expand_dims(positions, 1) - ops.expand_dims(positions, 0))
+
+
+def sum_beyond(x, radius: int):
+    """Sum each channel of an image over the pixels beyond the square of `radius` round each pixel.
+
+    Without a subtraction, so that small sums keep their digits: the rows beyond it as a whole, the
+    other rows left and right of it. As matrix products, which cost less than the convolution.
+    """
+    height, width, channels = ops.shape(x)[1], ops.shape(x)[2], x.shape[-1]
+    beyond = ops.cast(distances(height) > radius, x.dtype)  # (H, H)
+    aside = ops.cast(distances(width) > radius, x.dtype)  # (W, W)
+    rows = ops.matmul(beyond, ops.sum(x, axis=2))  # (B, H, C)
+    near = ops.matmul(1.0 - beyond, ops.reshape(x, (-1, height, width * channels)))
+    near = ops.reshape(near, (-1, height, width, channels))
+    return ops.expand_dims(rows, 2) + ops.matmul(aside, near)
+
+
 class AttentionFreeLayer(AttentionLayer):
     """What the four forms share: the projections, the gate, the names of the weights."""
 
@@ -163,14 +184,14 @@ class AFTFull(AttentionFreeLayer, TokenLayer):
     def call(self, x):
         """Average the values of `x`."""
         self.check_length(x.shape)
-        batch, tokens = ops.shape(x)[0], ops.shape(x)[1]
+        tokens = ops.shape(x)[1]
         value = upcast(self.value(x))  # (B, N, D)
         key = ops.exp(shift(upcast(self.key(x)), axis=1))
         terms = ops.concatenate([key * value, key], axis=-1)  # (B, N, 2 D)
         # One product for the whole batch: batched, the gradient of w would take B N^2 numbers.
         terms = ops.reshape(ops.transpose(terms, (1, 0, 2)), (tokens, -1))  # (N, B 2 D)
         sums = ops.matmul(bias_exponential(self.biases(tokens)), terms)
-        sums = ops.reshape(sums, (tokens, batch, 2 * value.shape[-1]))
+        sums = ops.reshape(sums, (tokens, -1, 2 * value.shape[-1]))
         mean = quotient(*ops.split(sums, 2, axis=-1))  # (N, B, D)
         return self.gate(x, ops.transpose(mean, (1, 0, 2)))
 
@@ -416,24 +437,3 @@ class AFTConv(AttentionFreeLayer, ImageLayer):
         """Name the parameters in the style of rish-16/aft-pytorch."""
         biases = {"wbias": self.position_bias, "gamma": self.gamma, "beta": self.beta}
         return super().torch_names() | biases
-
-
-def distances(length):
-    """Return the distances between `length` positions, `(length, length)`."""
-    positions = ops.arange(length)
-    return ops.abs(ops.expand_dims(positions, 1) - ops.expand_dims(positions, 0))
-
-
-def sum_beyond(x, radius: int):
-    """Sum each channel of an image over the pixels beyond the square of `radius` round each pixel.
-
-    Without a subtraction, so that small sums keep their digits: the rows beyond it as a whole, the
-    other rows left and right of it.
-    """
-    batch, height, width, channels = ops.shape(x)[0], ops.shape(x)[1], ops.shape(x)[2], x.shape[-1]
-    beyond = ops.cast(distances(height) > radius, x.dtype)  # (H, H)
-    aside = ops.cast(distances(width) > radius, x.dtype)  # (W, W)
-    rows = ops.matmul(beyond, ops.sum(x, axis=2))  # (B, H, C)
-    sides = ops.reshape(ops.matmul(aside, x), (batch, height, width * channels))
-    sides = ops.reshape(ops.matmul(1.0 - beyond, sides), (batch, height, width, channels))
-    return ops.expand_dims(rows, 2) + sides

@@ -133,9 +133,10 @@ class ScaledDotProductAttention(QueryLayer):
     Differs from the paper:
         The projections have biases, as in PyTorch (`use_bias=False`: none). A mask is True where a
         query may attend, as in Keras; in PyTorch and in the PyTorch collection it is True where it
-        may not. A query without any key gives NaN in both; here the attention gives zeros. The
-        TensorFlow collection multiplies the scores by its mask, and splits the heads by `d_model`
-        whatever `d_k` is, which mixes tokens or raises an error.
+        may not. A query without any key, where the formula has no value (the PyTorch collection
+        gives NaN), gets zeros from the attention. The TensorFlow collection multiplies the scores
+        by its mask, and splits the heads by `d_model` whatever `d_k` is, which mixes tokens or
+        raises an error.
     """
 
     def __init__(

@@ -54,10 +54,10 @@ class ExternalAttention(TokenLayer):
         and for one head as xmu-xiaoma666/External-Attention-pytorch `ExternalAttention`.
 
     Differs from the paper:
-        The paper's algorithm for several heads neither widens x nor biases the maps; the authors'
-        code does both. That code also drops out the output, at a second rate. Both collections
-        have one head only, and divide by a sum over the slots that can underflow to zero; here
-        1e-9 is added to it, as by the authors.
+        The paper projects the tokens first also with one head; the reference for one head does not.
+        With several heads the authors' code widens them four times, and has a second dropout, on
+        its output, which is left out here. As in that code, 1e-9 is added to the sum over the
+        slots, which else may underflow to zero, and gives NaN in External-Attention-pytorch.
     """
 
     def __init__(

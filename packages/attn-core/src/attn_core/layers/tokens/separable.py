@@ -66,8 +66,8 @@ class SeparableSelfAttention(TokenLayer):
         rank = len(input_shape)
         if rank not in (3, 4):
             raise self.error(
-                "the input must be (batch, tokens, channels) or (batch, pixels, patches, "
-                "channels).",
+                "the input must have rank 3 or 4: (batch, tokens, channels) or (batch, pixels, "
+                "patches, channels).",
                 f"shape {tuple(input_shape)}",
             )
         channels = self.check_shape(input_shape, rank)

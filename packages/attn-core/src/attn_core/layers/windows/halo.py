@@ -141,15 +141,15 @@ class HaloAttention(ImageLayer):
         size = self.block_size
         query = upcast(query) * (self.key_width**-0.5 if self.scale_pos_embed else 1.0)
         query = ops.reshape(query, (-1, size, size, *query.shape[2:]))
-        rows = ops.einsum("nrchd,rid->nhrci", query, self._offsets(self.rows))
-        columns = ops.einsum("nrchd,cjd->nhrcj", query, self._offsets(self.columns))
+        rows = ops.einsum("nrchd,rid->nhrci", query, self._offsets(self.rows, query.dtype))
+        columns = ops.einsum("nrchd,cjd->nhrcj", query, self._offsets(self.columns, query.dtype))
         scores = ops.expand_dims(rows, 5) + ops.expand_dims(columns, 4)  # (.., r, c, i, j)
         window = size + 2 * self.halo_size
         return ops.reshape(scores, (-1, self.num_heads, size * size, window * window))
 
-    def _offsets(self, table):
+    def _offsets(self, table, dtype):
         """Spread a table by offset over the places in block and window, `(block, window, d)`."""
-        table, window = upcast(table), self.block_size + 2 * self.halo_size
+        table, window = ops.cast(table, dtype), self.block_size + 2 * self.halo_size
         starts = range(window - 1, window - 1 - self.block_size, -1)
         return ops.stack([table[start : start + window] for start in starts])
 
