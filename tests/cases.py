@@ -159,6 +159,9 @@ assert {case.layer for case in CASES} == {name for m in MECHANISMS for name in m
 WITHOUT_GRADIENT = {
     "PositionAttention": ("key/bias",),
     "DualAttention": ("key/bias",),
+    "EfficientMultiHeadSelfAttention": ("transform_bias", "key_value/bias", "reduce_norm/beta"),
+    "SeparableSelfAttention": ("query/bias",),
+    "MobileViTv2Block": ("query/bias",),
 }
-"""By layer: endings of the paths of weights that shift all scores of a softmax alike, so that the
-mathematics gives them a gradient of zero."""
+"""By layer: endings of the paths of weights that may have no gradient, because they shift all scores
+of a softmax, or all that an instance norm sees, alike."""

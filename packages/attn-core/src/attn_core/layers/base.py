@@ -57,7 +57,7 @@ class AttentionLayer(Checks, keras.layers.Layer):
             return output
         bound = inspect.signature(self.call).bind(*args, **kwargs)
         bound.apply_defaults()
-        shapes = [getattr(value, "shape", None) for value in bound.arguments.values()]
+        shapes = [getattr(value, "shape", value) for value in bound.arguments.values()]
         wanted = len(inspect.signature(self.compute_attention_shape).parameters)
         attention = self.compute_attention_shape(*shapes[:wanted])
         if isinstance(attention[0], tuple):

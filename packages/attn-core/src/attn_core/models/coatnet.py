@@ -8,6 +8,7 @@ from keras import layers
 from attn_core.layers.blocks.mb_conv import MBConv
 from attn_core.layers.convolution import Conv2D
 from attn_core.layers.maps.relative import RelativeSelfAttention
+from attn_core.layers.normalization import BatchNormalization
 from attn_core.models.base import MLP, AttentionModel, Block, drop_path, drop_path_rates
 
 
@@ -265,7 +266,7 @@ class CoAtNet(AttentionModel):
         images = keras.Input((height, width, 3))
         stem = {"use_bias": False, "dtype": dtype}
         first = Conv2D(stem_width, 3, strides=2, name="stem_conv_1", **stem)
-        norm = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="stem_norm", dtype=dtype)
+        norm = BatchNormalization(name="stem_norm", dtype=dtype)
         second = Conv2D(stem_width, 3, name="stem_conv_2", **stem)
         x = layers.Activation("gelu", name="stem_gelu", dtype=dtype)(norm(first(images)))
         x = second(x)

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from attn_core.ops.lowering import jax_on_cpu, on_torch
+from attn_core.ops.lowering import jax_on_cpu, on_torch, splits_groups
 
 
 def pad_image(x, padding):
@@ -32,7 +32,7 @@ def conv2d(x, kernel, strides=(1, 1), dilation=(1, 1)):
         x = pad_image(x, _padding(kernel, dilation))
         kernel = ops.transpose(kernel, (0, 1, 3, 2))
         return ops.depthwise_conv(x, kernel, strides, "valid", "channels_last", dilation)
-    if jax_on_cpu():
+    if splits_groups():
         parts = zip(ops.split(x, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
         return ops.concatenate([_dense(*part, strides, dilation) for part in parts], axis=-1)
     return _dense(x, kernel, strides, dilation)

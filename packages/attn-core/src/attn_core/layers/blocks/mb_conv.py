@@ -5,6 +5,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
+from attn_core.layers.normalization import BatchNormalization
 from attn_core.ops.precision import mean
 
 
@@ -96,16 +97,15 @@ class MBConv(ImageLayer):
             layer.build((None, None, None, inputs))
             return layer
 
-        dense, norm = keras.layers.Dense, keras.layers.BatchNormalization
-        bn = {"epsilon": 1e-5, "momentum": 0.9}
-        self.norm = create(norm, "norm", channels, **bn)
+        dense, norm = keras.layers.Dense, BatchNormalization
+        self.norm = create(norm, "norm", channels)
         self.expand = create(dense, "expand", channels, hidden, use_bias=False)
-        self.expand_norm = create(norm, "expand_norm", hidden, **bn)
+        self.expand_norm = create(norm, "expand_norm", hidden)
         self.depthwise = create(
             Conv2D, "depthwise", hidden, hidden, self.kernel_size,
             strides=self.strides, groups=hidden, use_bias=False,
         )  # fmt: skip
-        self.depthwise_norm = create(norm, "depthwise_norm", hidden, **bn)
+        self.depthwise_norm = create(norm, "depthwise_norm", hidden)
         self.squeeze = create(dense, "squeeze", hidden, squeezed, activation="silu")
         self.excite = create(dense, "excite", squeezed, hidden, activation="sigmoid")
         self.project = create(dense, "project", hidden, self.filters)

@@ -4,6 +4,7 @@ import keras
 
 from attn_core.layers.base import AttentionLayer
 from attn_core.layers.convolution import Conv2D
+from attn_core.layers.normalization import BatchNormalization
 
 
 def one_or_pair(layer, name: str, value, check):
@@ -45,9 +46,7 @@ class ConvNorm(AttentionLayer):
         else:
             self.convolution = Conv2D(self.filters, self.kernel_size, groups=self.groups, **options)
         self.convolution.build(input_shape)
-        self.norm = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy, name="norm"
-        )
+        self.norm = BatchNormalization(dtype=self.dtype_policy, name="norm")
         self.norm.build((*input_shape[:-1], self.filters))
 
     def call(self, x, training=None):

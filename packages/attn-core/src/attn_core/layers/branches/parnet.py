@@ -6,6 +6,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
+from attn_core.layers.normalization import BatchNormalization
 from attn_core.ops.precision import mean
 
 
@@ -76,9 +77,7 @@ class ParNetAttention(ImageLayer):
 
     def batch_norm(self, name, shape):
         """Return a built batch normalization."""
-        norm = keras.layers.BatchNormalization(
-            epsilon=1e-5, momentum=0.9, dtype=self.dtype_policy, name=name
-        )
+        norm = BatchNormalization(dtype=self.dtype_policy, name=name)
         norm.build(shape)
         return norm
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
+from attn_core.layers.normalization import BatchNormalization
 from attn_core.ops.precision import mean, softmax
 
 
@@ -82,7 +83,7 @@ class SKAttention(ImageLayer):
         self.divisible("the number of channels", channels, "groups", self.groups)
         width = max(channels // self.reduction, self.min_width)
         options = {"use_bias": False, "dtype": self.dtype_policy}
-        norm = {"epsilon": 1e-5, "momentum": 0.9, "dtype": self.dtype_policy}
+        norm = {"dtype": self.dtype_policy}
 
         self.convolutions, self.norms = [], []
         for index, size in enumerate(self.kernel_sizes):
@@ -95,14 +96,14 @@ class SKAttention(ImageLayer):
                 name=f"convolve_{index}",
                 **options,
             )
-            normalize = keras.layers.BatchNormalization(name=f"normalize_{index}", **norm)
+            normalize = BatchNormalization(name=f"normalize_{index}", **norm)
             convolve.build((None, None, None, channels))
             normalize.build((None, None, None, channels))
             self.convolutions.append(convolve)
             self.norms.append(normalize)
 
         self.squeeze = keras.layers.Dense(width, name="squeeze", **options)
-        self.normalize = keras.layers.BatchNormalization(name="normalize", **norm)
+        self.normalize = BatchNormalization(name="normalize", **norm)
         self.select = keras.layers.Dense(
             len(self.kernel_sizes) * channels, name="select", **options
         )

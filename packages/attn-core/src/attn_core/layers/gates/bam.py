@@ -5,6 +5,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
+from attn_core.layers.normalization import BatchNormalization
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -99,9 +100,7 @@ class BAM(ImageLayer):
         for layer, inputs in zip(layers, [channels] + [width] * (len(layers) - 1), strict=True):
             layer.build((None, None, None, inputs))
         norms = [
-            keras.layers.BatchNormalization(
-                momentum=0.9, epsilon=1e-5, name=f"{layer.name}_norm", dtype=self.dtype_policy
-            )
+            BatchNormalization(name=f"{layer.name}_norm", dtype=self.dtype_policy)
             for layer in layers[:-1]
         ]
         for norm in norms:

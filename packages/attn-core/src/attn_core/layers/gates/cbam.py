@@ -5,6 +5,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
+from attn_core.layers.normalization import BatchNormalization
 from attn_core.ops.precision import upcast
 
 
@@ -104,9 +105,8 @@ class CBAM(ImageLayer):
         self.excite.build((None, width))
         if self.spatial:
             self.conv = Conv2D(1, self.kernel_size, use_bias=False, name="conv", dtype=dtype)
-            self.norm = keras.layers.BatchNormalization(
+            self.norm = BatchNormalization(
                 momentum=0.99,  # the authors' 0.01 of PyTorch, not its default
-                epsilon=1e-5,
                 name="norm",
                 dtype=dtype,
             )

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from attn_core.layers.base import ImageLayer
+from attn_core.layers.normalization import BatchNormalization
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -64,9 +65,7 @@ class CoordinateAttention(ImageLayer):
         width = max(self.min_width, channels // self.reduction)
         dtype = self.dtype_policy
         self.squeeze = keras.layers.Dense(width, name="squeeze", dtype=dtype)
-        self.norm = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, name="norm", dtype=dtype
-        )
+        self.norm = BatchNormalization(name="norm", dtype=dtype)
         self.excite_rows = keras.layers.Dense(
             channels, activation="sigmoid", name="excite_rows", dtype=dtype
         )

@@ -5,6 +5,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
+from attn_core.layers.normalization import BatchNormalization
 from attn_core.ops.precision import mean
 from attn_core.weights.entries import transposed
 
@@ -67,8 +68,8 @@ class TripletAttention(ImageLayer):
             convolution = Conv2D(
                 1, self.kernel_size, use_bias=False, name=f"{name}_conv", dtype=self.dtype_policy
             )
-            norm = keras.layers.BatchNormalization(  # the authors' momentum, 0.01 in PyTorch
-                momentum=0.99, epsilon=1e-5, name=f"{name}_norm", dtype=self.dtype_policy
+            norm = BatchNormalization(  # the authors' momentum, 0.01 in PyTorch
+                momentum=0.99, name=f"{name}_norm", dtype=self.dtype_policy
             )
             convolution.build((None, None, None, 2))
             norm.build((None, None, None, 1))

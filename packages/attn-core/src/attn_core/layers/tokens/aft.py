@@ -7,21 +7,22 @@ from attn_core.layers.base import AttentionLayer, ImageLayer, TokenLayer
 from attn_core.ops.convolution import conv2d
 from attn_core.ops.precision import softmax, upcast
 
-HEADROOM = 30.0
-"""Logarithm of the greatest exponential: above 0, to use what float32 holds on both sides."""
+SPAN = 60.0
+"""A position bias counts as at most this much below the greatest for the same target.
 
-SPAN = 90.0
-"""A position bias counts as at most this much below the greatest for the same target."""
+Sums of such exponentials are far above the smallest float32, 1e-38, and gradients, in which their
+reciprocals are multiplied by values, far below the greatest.
+"""
 
 
 def shift(x, axis):
-    """Add a constant along `axis` that cancels out of all means: the maximum becomes HEADROOM."""
-    return x - ops.stop_gradient(ops.max(x, axis=axis, keepdims=True)) + HEADROOM
+    """Subtract the maximum over `axis`, which cancels out of the means."""
+    return x - ops.stop_gradient(ops.max(x, axis=axis, keepdims=True))
 
 
 def bias_exponential(bias):
     """Return exp(bias) up to a factor for each row; never so small that a row's sums vanish."""
-    return ops.exp(ops.maximum(shift(bias, axis=-1), HEADROOM - SPAN))
+    return ops.exp(ops.maximum(shift(bias, axis=-1), -SPAN))
 
 
 def quotient(weighted, weights):
@@ -133,9 +134,9 @@ class AFTFull(AttentionFreeLayer, TokenLayer):
         Nothing in exact arithmetic; the authors released no code. In float32, k is shifted by its
         maximum over the tokens and w by that of its row, where aft-pytorch and
         External-Attention-pytorch overflow at k = 90 (the latter builds N x N x C tensors, too).
-        The result is that of the formula, to rounding, if each row of w spans less than 90, or
-        each channel of k less than 60; beyond both, what is more than 90 below the maximum of its
-        row of w counts as 90 below. External-Attention-tensorflow never trains w.
+        The result is that of the formula, to rounding, if each row of w spans less than 60, or
+        each channel of k less than 35; beyond both, what is more than 60 below the maximum of its
+        row of w counts as 60 below. External-Attention-tensorflow never trains w.
     """
 
     def __init__(
@@ -366,7 +367,7 @@ class AFTConv(AttentionFreeLayer, ImageLayer):
         Nothing in exact arithmetic; the authors released no code. The difference \(\exp(w) - 1\)
         would cancel what the sum over the image holds where w is far below zero, so the pixels
         beyond the square are summed by themselves. The result is that of the formula, to rounding,
-        if w of each head and 0 together span less than 90; what is further below counts as 90.
+        if w of each head and 0 together span less than 60; what is further below counts as 60.
     """
 
     def __init__(

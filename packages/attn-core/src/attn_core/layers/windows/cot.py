@@ -5,6 +5,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
+from attn_core.layers.normalization import BatchNormalization
 from attn_core.ops.precision import mean, softmax, upcast
 from attn_core.ops.windows import neighbours
 from attn_core.weights.entries import same
@@ -58,10 +59,10 @@ class CoTAttention(ImageLayer):
         arXiv:2107.12292; numbers as JDAI-CV/CoTNet `CotLayer`.
 
     Differs from the paper:
-        The kernels are normalised over the image (GroupNorm), the values and D by
-        BatchNormalization, and the two contexts are fused by split attention, as in the released
-        code. xmu-xiaoma666's collection has no local kernels and no fusion: it averages over
-        k * k, takes a softmax over all positions and adds the two contexts.
+        As in the released code, GroupNorm normalises the kernels over the image, and
+        BatchNormalization the values and D; the paper's formulas have no norms. xmu-xiaoma666's
+        collection has neither local kernels nor the fusion: it averages over k * k, takes a
+        softmax over all positions and adds the two contexts.
     """
 
     def __init__(
@@ -115,9 +116,7 @@ class CoTAttention(ImageLayer):
         return layer
 
     def _norm(self, name, channels):
-        layer = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, name=name, dtype=self.dtype_policy
-        )
+        layer = BatchNormalization(name=name, dtype=self.dtype_policy)
         layer.build((None, None, None, channels))
         return layer
 

@@ -53,12 +53,11 @@ class OutlookAttention(ImageLayer):
         arXiv:2106.13112; numbers as sail-sg/volo `OutlookAttention`.
 
     Differs from the paper:
-        The scores are divided by sqrt(d), and `strides` above one predict maps from pooled pixels,
-        as in the released code; the paper's text has neither. A later revision of that code
-        computes stride 1 by another formula, without the sum over windows; the one here is the
-        paper's, and that of the published weights. xmu-xiaoma666's collection swaps padding,
-        dilation and stride, and so agrees at kernel size 3, stride 1 only; its TensorFlow port
-        never adds up the windows.
+        The scores are divided by sqrt(d), and `strides` above one predict the maps from pooled
+        pixels, as in the released code; the paper has neither. Another revision of that code
+        replaces the sum over windows at stride 1 by another formula; here the paper's holds at all
+        strides. xmu-xiaoma666's collection swaps padding, dilation and stride, so that it agrees
+        at kernel size 3 and stride 1 only; its TensorFlow port never adds up the windows.
     """
 
     def __init__(
