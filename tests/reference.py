@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 from attn_core import layers, load_torch_weights
 
-VECTORS = sorted((Path(__file__).parent / "golden").glob("*.npz"))
+_FILES = sorted((Path(__file__).parent / "golden").glob("*.npz"))
+VECTORS = [path for path in _FILES if not path.name.startswith("model_")]
+MODEL_VECTORS = [path for path in _FILES if path.name.startswith("model_")]
 
 
 def read(path) -> tuple[dict, dict[str, np.ndarray]]:

@@ -1,0 +1,39 @@
+"""The examples of the docstrings run and print what they say."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+
+import attn_core
+import pytest
+
+MODULES = [
+    info.name
+    for info in pkgutil.walk_packages(attn_core.__path__, "attn_core.")
+    if not info.name.endswith("__main__")
+]
+
+
+class ShapeChecker(doctest.OutputChecker):
+    """Takes PyTorch's and TensorFlow's own way of printing a shape for the tuple it is."""
+
+    def check_output(self, want, got, optionflags):
+        got = re.sub(r"(?:torch\.Size|TensorShape)\(\[(.*?)\]\)", r"(\1)", got)
+        return super().check_output(want, got, optionflags)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    module = importlib.import_module(name)
+    runner = doctest.DocTestRunner(ShapeChecker(), verbose=False)
+    for example in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+        runner.run(example)
+    assert runner.summarize(verbose=False).failed == 0
+
+
+def test_there_are_examples():
+    finder = doctest.DocTestFinder()
+    modules = [importlib.import_module(name) for name in MODULES]
+    examples = [t for m in modules for t in finder.find(m) if t.examples]
+    assert len(examples) >= 31
