@@ -1,5 +1,6 @@
 """Shared fixtures. The backend is the one of the environment: one process, one backend."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import keras
 import pytest
 
+COUNT = itertools.count(1)
 BUILD = Path(os.environ.get("ATTN_BUILD", "build"))
 
 
@@ -16,6 +18,16 @@ def _seed():
     yield
     keras.config.set_dtype_policy("float32")
     keras.config.set_floatx("float32")
+
+
+@pytest.fixture(autouse=True)
+def _free_memory():
+    """Drop what was compiled, now and then: over all tests it would add up to many gigabytes."""
+    yield
+    if keras.config.backend() == "jax" and next(COUNT) % 100 == 0:
+        import jax
+
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from keras import ops
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
 from attn_core.layers.normalization import BatchNormalization
+from attn_core.ops.precision import mean
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -110,7 +111,7 @@ class BAM(ImageLayer):
     def call(self, x, training=None, return_attention_scores=False):
         """Weigh every channel at every position of `x`."""
         x = self.to_channels_last(x)
-        channel = ops.mean(x, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
+        channel = mean(x, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
         for layer, norm in zip(self.channel, self.channel_norms, strict=True):
             channel = ops.relu(norm(layer(channel), training=training))
         channel = self.channel_last(channel)  # (B, 1, 1, C)

@@ -6,14 +6,14 @@ from keras import ops
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
 from attn_core.layers.normalization import BatchNormalization
-from attn_core.ops.precision import upcast
+from attn_core.ops.precision import mean, upcast
 
 
 def pool(x, kind: str):
     """Pool `(B, H, W, C)` over height and width to `(B, 1, 1, C)`."""
     over = {"axis": (1, 2), "keepdims": True}
     if kind == "avg":
-        return ops.mean(x, **over)
+        return mean(x, **over)
     if kind == "max":
         return ops.max(x, **over)
     if kind == "lp":
@@ -122,7 +122,7 @@ class CBAM(ImageLayer):
         x = x * channel
         gates = self.from_channels_last(channel)
         if self.spatial:
-            pooled = [ops.max(x, axis=-1, keepdims=True), ops.mean(x, axis=-1, keepdims=True)]
+            pooled = [ops.max(x, axis=-1, keepdims=True), mean(x, axis=-1, keepdims=True)]
             spatial = self.conv(ops.concatenate(pooled, axis=-1))  # (B, H, W, 1)
             spatial = ops.sigmoid(self.norm(spatial, training=training))
             x = x * spatial

@@ -5,6 +5,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.normalization import BatchNormalization
+from attn_core.ops.precision import mean
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -81,7 +82,7 @@ class CoordinateAttention(ImageLayer):
         """Weigh the rows and the columns of `x`."""
         x = self.to_channels_last(x)
         height = ops.shape(x)[1]
-        lines = ops.concatenate([ops.mean(x, axis=2), ops.mean(x, axis=1)], axis=1)
+        lines = ops.concatenate([mean(x, axis=2), mean(x, axis=1)], axis=1)
         lines = self.norm(self.squeeze(lines), training=training)  # (B, H + W, width)
         lines = ops.hard_silu(lines)
         rows = ops.expand_dims(self.excite_rows(lines[:, :height]), 2)  # (B, H, 1, C)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from attn_core.layers.base import ImageLayer
+from attn_core.ops.precision import mean
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -79,10 +80,10 @@ class ECAAttention(ImageLayer):
         """Weigh the channels of `x`."""
         x = self.to_channels_last(x)
         size, channels = self.kernel.shape[0], x.shape[-1]
-        mean = ops.mean(x, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
-        mean = ops.pad(mean, ((0, 0), (0, 0), (0, 0), (size // 2, size // 2)))
+        average = mean(x, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
+        average = ops.pad(average, ((0, 0), (0, 0), (0, 0), (size // 2, size // 2)))
         # A few shifted products: a convolution of one channel costs more on every backend.
-        gate = sum(self.kernel[i] * mean[..., i : i + channels] for i in range(size))
+        gate = sum(self.kernel[i] * average[..., i : i + channels] for i in range(size))
         gate = ops.sigmoid(gate)
         output = self.from_channels_last(x * gate)
         return self.result(output, self.from_channels_last(gate), return_attention_scores)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from attn_core.layers.base import ImageLayer
+from attn_core.ops.precision import mean
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -65,7 +66,7 @@ class SEAttention(ImageLayer):
     def call(self, x, return_attention_scores=False):
         """Weigh the channels of `x`."""
         x = self.to_channels_last(x)
-        gate = ops.mean(x, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
+        gate = mean(x, axis=(1, 2), keepdims=True)  # (B, 1, 1, C)
         gate = self.excite(self.squeeze(gate))
         output = self.from_channels_last(x * gate)
         return self.result(output, self.from_channels_last(gate), return_attention_scores)
