@@ -157,11 +157,18 @@ CASES = [
 assert {case.layer for case in CASES} == {name for m in MECHANISMS for name in m.layers}
 
 WITHOUT_GRADIENT = {
+    "AFTConv": ("key/bias",),
+    "AFTFull": ("key/bias",),
+    "AFTLocal": ("key/bias",),
+    "AFTSimple": ("key/bias",),
+    "ExternalAttention": ("expand/bias", "memory_key/bias"),
+    "MUSEAttention": ("key/bias",),
+    "ScaledDotProductAttention": ("key/bias",),
     "PositionAttention": ("key/bias",),
     "DualAttention": ("key/bias",),
     "EfficientMultiHeadSelfAttention": ("transform_bias", "key_value/bias", "reduce_norm/beta"),
     "SeparableSelfAttention": ("query/bias",),
     "MobileViTv2Block": ("query/bias",),
 }
-"""By layer: endings of the paths of weights that may have no gradient, because they shift all scores
-of a softmax, or all that an instance norm sees, alike."""
+"""By layer: endings of the paths of weights that may have no gradient, because they shift alike all
+scores of a softmax, or all that an instance norm sees."""

@@ -30,6 +30,6 @@ def load_layer(path):
     last = max(names.index(name) for name in meta["inputs"])
     inputs = {name: arrays.get(f"input/{name}") for name in names[: last + 1]}
     tokens = [inputs[name] for name in ("x", "query", "key", "value") if name in inputs]
-    layer.build(*(x.shape for x in tokens))
+    layer.build(*(None if x is None else x.shape for x in tokens))
     load_torch_weights(layer, path, prefix="weights/")
     return layer, inputs, meta["call"]

@@ -15,7 +15,7 @@ def draw(*shape, seed=0):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 8), (7, 1), (6, 8), (5, 7), (34, 33), (33, 40)])
 def test_global_filter_is_the_fft(size):
-    """Small images by matrices, large ones by FFT; the imaginary parts that cannot matter do not."""
+    """Small images by matrices, large ones by FFT; imaginary parts that cannot matter do not."""
     height, width = size
     x, spectrum = draw(2, height, width, 3), draw(height, width // 2 + 1, 3, 2, seed=1)
     product = np.fft.fft(np.fft.rfft(x, axis=2), axis=1) * (

@@ -1,7 +1,6 @@
 """Squeeze-and-excitation."""
 
 import keras
-from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.ops.precision import mean
