@@ -19,16 +19,24 @@ def groups(*names: str) -> list[str]:
     return [item for name in names for item in nox.project.dependency_groups(GROUPS, name)]
 
 
+def environment(session: nox.Session, backend: str) -> dict[str, str]:
+    """Return the variables of a backend's process; JAX keeps what it compiled."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(Path(session.cache_dir) / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    return {"KERAS_BACKEND": backend} | (cache if backend == "jax" else {})
+
+
 def run_with(session: nox.Session, backend: str, *command: str) -> None:
     """Run Python in the environment of tests(backend), making that environment if it is missing."""
-    environment = Path(session.cache_dir).parent / f"tests-{backend}"
-    if not environment.exists():
+    folder = Path(session.cache_dir).parent / f"tests-{backend}"
+    if not folder.exists():
         install = ("nox", "--install-only", "-s", f"tests({backend})")
         session.run("python", "-m", *install, external=True)
-    python = environment / (
-        "Scripts/python.exe" if (environment / "Scripts").exists() else "bin/python"
-    )
-    session.run(str(python), *command, env={"KERAS_BACKEND": backend}, external=True)
+    python = folder / ("Scripts/python.exe" if (folder / "Scripts").exists() else "bin/python")
+    session.run(str(python), *command, env=environment(session, backend), external=True)
 
 
 @nox.session
@@ -37,7 +45,7 @@ def tests(session: nox.Session, backend: str) -> None:
     """Test the wheel on one backend, the only one in its environment."""
     session.install(*groups("test"), BACKENDS[backend], "./packages/attn-core[safetensors,demo]")
     arguments = session.posargs or ["-n", "auto", "--maxprocesses", "4"]
-    session.run("pytest", *arguments, env={"KERAS_BACKEND": backend})
+    session.run("pytest", *arguments, env=environment(session, backend))
 
 
 @nox.session(venv_backend="none")
