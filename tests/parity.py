@@ -24,7 +24,8 @@ from rich.table import Table
 
 FOLDER = Path(os.environ.get("ATTN_BUILD", "build")) / "parity"
 BOUND = 1e-4
-"""Largest difference allowed, relative to the largest number of the array or to one."""
+"""Largest difference allowed, relative to one or, if that is more, to the largest number: of the
+output, or of all gradients of the layer (some are zero but for the rounding of the others)."""
 
 
 def build(case):
@@ -73,27 +74,43 @@ def read(backend, backends):
         np.savez(FOLDER / backend / f"from_{other}.npz", **arrays)
 
 
-def difference(a, b) -> float:
-    """Return the largest difference, relative to the largest number or to one."""
+def difference(a, b, scale) -> float:
+    """Return the largest difference, relative to `scale`."""
     if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf")
-    return float(np.abs(a - b).max() / max(1.0, np.abs(a).max())) if a.size else 0.0
+    return float(np.abs(a - b).max() / scale)
+
+
+def scales(arrays) -> dict:
+    """Return the largest number, at least one, by case and kind."""
+    largest = {}
+    for name in arrays.files:
+        key = name.partition("/")[0], _kind(name)
+        largest[key] = max(1.0, np.abs(arrays[name]).max(), largest.get(key, 0.0))
+    return largest
+
+
+def _kind(name) -> str:
+    return "gradients" if "gradient" in name else "outputs"
 
 
 def compare(backends) -> int:
     """Print and save the largest difference of each layer; return how many are out of bounds."""
     outputs = {name: np.load(FOLDER / name / "outputs.npz") for name in backends}
+    scale = scales(outputs[backends[0]])
     worst = {}
     for one, two in itertools.permutations(backends, 2):
         if one < two:
             for name in outputs[one].files:
-                kind = "gradients" if "gradient" in name else "outputs"
-                value = difference(outputs[one][name], outputs[two][name])
+                kind = _kind(name)
+                largest = scale[name.partition("/")[0], kind]
+                value = difference(outputs[one][name], outputs[two][name], largest)
                 _note(worst, name, kind, value)
         files = np.load(FOLDER / one / f"from_{two}.npz")
         for name in files.files:
             number = name.partition("/")[0]
-            value = difference(outputs[two][f"{number}/output"], files[name])
+            expected = outputs[two][f"{number}/output"]
+            value = difference(expected, files[name], scale[number, "outputs"])
             _note(worst, name, "files", value)
 
     kinds = ("outputs", "gradients", "files")

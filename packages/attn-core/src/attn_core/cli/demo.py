@@ -200,6 +200,7 @@ def _plot_accuracy(rows: list[Row], out: Path) -> Path:
     axes.set(xlabel="epoch", ylabel="test accuracy (%)", title="Accuracy on handwritten digits")
     final = min(100 * np.mean(row.accuracies) for row in rows)
     axes.set_ylim(max(0, final - 12), 100)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend()
     path = out / "accuracy.png"
