@@ -1,5 +1,6 @@
 """The sessions: `nox` runs the default tests, lint and parity; `nox -l` lists all."""
 
+import sys
 from pathlib import Path
 
 import nox
@@ -34,7 +35,7 @@ def run_with(session: nox.Session, backend: str, *command: str) -> None:
     folder = Path(session.cache_dir).parent / f"tests-{backend}"
     if not folder.exists():
         install = ("nox", "--install-only", "-s", f"tests({backend})")
-        session.run("python", "-m", *install, external=True)
+        session.run(sys.executable, "-m", *install, external=True)
     python = folder / ("Scripts/python.exe" if (folder / "Scripts").exists() else "bin/python")
     session.run(str(python), *command, env=environment(session, backend), external=True)
 
