@@ -31,11 +31,8 @@ def environment(session: nox.Session, backend: str) -> dict[str, str]:
 
 
 def run_with(session: nox.Session, backend: str, *command: str) -> None:
-    """Run Python in the environment of tests(backend), making that environment if it is missing."""
+    """Run Python in the environment of tests(backend)."""
     folder = Path(session.cache_dir).parent / f"tests-{backend}"
-    if not folder.exists():
-        install = ("nox", "--install-only", "-s", f"tests({backend})")
-        session.run(sys.executable, "-m", *install, external=True)
     python = folder / ("Scripts/python.exe" if (folder / "Scripts").exists() else "bin/python")
     session.run(str(python), *command, env=environment(session, backend), external=True)
 
@@ -53,6 +50,11 @@ def tests(session: nox.Session, backend: str) -> None:
 def parity(session: nox.Session) -> None:
     """Compare backends, all that are named: `nox -s parity -- jax tensorflow torch`."""
     backends = session.posargs or ["jax", "tensorflow"]
+    if len(backends) < 2 or set(backends) - set(BACKENDS):
+        session.error(f"Name two or more of {', '.join(BACKENDS)}. Received: {backends}")
+    for backend in backends:  # with the package as it is now
+        install = ("nox", "--install-only", "-s", f"tests({backend})")
+        session.run(sys.executable, "-m", *install, external=True)
     for backend in backends:
         run_with(session, backend, "tests/parity.py", "write")
     for backend in backends:
