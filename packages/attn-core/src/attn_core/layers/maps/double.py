@@ -102,9 +102,6 @@ class DoubleAttention(ImageLayer):
         output = ops.matmul(distribute, features)  # (B, N, feature_dim)
         if self.reconstruct:
             output = self.project(output)  # (B, N, C)
-
-        # On PyTorch Keras' matmul narrows float64.
-        output = ops.cast(output, x.dtype)
         output = ops.reshape(output, (-1, height, width, output.shape[-1]))
         attention = ops.expand_dims(gather, 1), ops.expand_dims(distribute, 1)
         return self.result(self.from_channels_last(output), attention, return_attention_scores)

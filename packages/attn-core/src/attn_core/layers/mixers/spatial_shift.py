@@ -91,7 +91,6 @@ class S2Attention(ImageLayer):
         weights = ops.cast(ops.softmax(scores, axis=1), x.dtype)  # (B, 3, C)
         a, b, c = (ops.expand_dims(w, (1, 2)) for w in ops.unstack(weights, 3, axis=1))
         output = self.project(first * a + second * b + third * c)
-        output = ops.cast(output, x.dtype)  # on PyTorch Keras' matmul narrows float64
         return self.result(self.from_channels_last(output), weights, return_attention_scores)
 
     def compute_attention_shape(self, input_shape) -> tuple:

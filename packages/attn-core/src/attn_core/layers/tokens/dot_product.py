@@ -1,7 +1,6 @@
 """Scaled dot-product attention, and the base of the layers that take query, key and value."""
 
 import keras
-from keras import ops
 
 from attn_core.layers.base import TokenLayer
 from attn_core.ops.attention import attend, merge_heads, split_heads
@@ -213,7 +212,6 @@ class ScaledDotProductAttention(QueryLayer):
             return_attention_scores=return_attention_scores,
         )
         output = self.project(merge_heads(output))  # (B, nq, output_dim)
-        output = ops.cast(output, query.dtype)  # Keras' matmul narrows float64 on PyTorch
         return self.result(output, attention, return_attention_scores)
 
     def compute_attention_shape(self, query_shape, key_shape=None) -> tuple:

@@ -116,7 +116,6 @@ class ExternalAttention(TokenLayer):
         output = self.memory_value(self.drop(attention, training=training))
         output = merge_heads(output)  # (B, N, C * expansion), or output_dim channels for one head
         output = output if self.project is None else self.project(output)
-        output = ops.cast(output, x.dtype)  # Keras' matmul narrows float64 on PyTorch
         attention = ops.transpose(attention, (0, 2, 1, 3)) if return_attention_scores else None
         return self.result(output, attention, return_attention_scores)
 

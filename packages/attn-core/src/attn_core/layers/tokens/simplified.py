@@ -1,7 +1,6 @@
 """Simplified scaled dot-product attention."""
 
 import keras
-from keras import ops
 
 from attn_core.layers.tokens.dot_product import QueryLayer
 from attn_core.ops.attention import attend, merge_heads, split_heads
@@ -130,7 +129,6 @@ class SimplifiedScaledDotProductAttention(QueryLayer):
             return_attention_scores=return_attention_scores,
         )
         output = self.project(merge_heads(output))  # (B, nq, output_dim)
-        output = ops.cast(output, query.dtype)  # Keras' matmul narrows float64 on PyTorch
         return self.result(output, attention, return_attention_scores)
 
     def compute_attention_shape(self, query_shape, key_shape=None) -> tuple:
