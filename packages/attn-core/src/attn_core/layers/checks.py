@@ -32,6 +32,12 @@ class Checks:
             raise self.error(f"`{name}` must be a number{bound}.", f"{name}={value!r}")
         return value
 
+    def positive(self, name: str, value) -> float:
+        """Check that argument `name` is a number above 0."""
+        if not self.number(name, value, 0.0) > 0:
+            raise self.error(f"`{name}` must be a number > 0.", f"{name}={value!r}")
+        return value
+
     def rate(self, name: str, value) -> float:
         """Check that argument `name` is a dropout rate, in [0, 1)."""
         if not self.number(name, value, 0.0) < 1:

@@ -9,6 +9,7 @@ import numpy as np
 
 from attn_core.layers.base import AttentionLayer
 from attn_core.layers.checks import Checks
+from attn_core.ops.grids import resize_grid
 from attn_core.weights.entries import same
 
 
@@ -45,7 +46,9 @@ class AttentionModel(Checks, keras.Model):
             )
         return cls(**{**cls.VARIANTS[name], **arguments})
 
-    def finish(self, inputs, outputs, config: dict, torch_names: dict, dtype=None, **kwargs):
+    def finish(
+        self, inputs, outputs, config: dict, torch_names: dict, stages: list, dtype=None, **kwargs
+    ):
         """Become the functional model from `inputs` to `outputs`.
 
         Args:
@@ -53,6 +56,8 @@ class AttentionModel(Checks, keras.Model):
             outputs: The output, connected to it.
             config: The checked constructor arguments, by name.
             torch_names: The model's layers by the authors' names, as in `weights.entries`.
+            stages: The feature map of each stage, finest first; the last one is the output of
+                `include_top=False`.
             dtype: The dtype policy that the layers were given.
             **kwargs: Keras' arguments of a model: `name`, `trainable`.
         """
@@ -62,14 +67,66 @@ class AttentionModel(Checks, keras.Model):
         # Read-only views: Keras would track, and save a second time, what dicts hold.
         self._config = MappingProxyType(config)
         self._torch_names = MappingProxyType(torch_names)
+        self._stages = tuple(stages)
+
+    def feature_maps(self) -> keras.Model:
+        """Return the model from images to the feature maps of all stages, for dense prediction.
+
+        It shares this model's layers. Its output is a list of maps, `(B, H, W, C)` each, finest
+        first, or the map itself where there is one stage; the last is the output of
+        `include_top=False`.
+        """
+        return keras.Model(self.inputs, list(self._stages), name=f"{self.name}_feature_maps")
+
+    def resized(self, image_size, **arguments) -> "AttentionModel":
+        """Return this network for images of another size, with its weights.
+
+        Tables that depend on the size are interpolated bilinearly: positions between the middles of
+        the patches; global filters over their frequencies, corners kept, as the authors of GFNet
+        advise (GFNet issues 4 and 16); biases of relative attention over the offsets, corners kept,
+        as the CoAtNet paper (A.1). Everything else is copied. Train it a little at the new size:
+        interpolation is where that starts, not a substitute for it.
+
+        Args:
+            image_size: As for the constructor.
+            **arguments: Constructor arguments that do not change weights: `name`, `dropout`, ...
+
+        Raises:
+            ValueError: If the network takes images of any size as it is, or has weights that no
+                interpolation carries over.
+        """
+        if "image_size" not in self._config:
+            raise self.error("it takes images of any size as it is.", f"image_size={image_size!r}")
+        config = {**self.get_config(), "image_size": image_size, **arguments}
+        model = type(self).from_config(config)
+        lost = {}
+        for ours, theirs in zip(model.variables, self.variables, strict=True):
+            if ours.shape == theirs.shape:
+                ours.assign(theirs)
+            else:
+                lost[id(ours)] = ours.path
+        for ours, theirs in zip(model._flatten_layers(), self._flatten_layers(), strict=True):
+            if hasattr(ours, "resize_from"):
+                ours.resize_from(theirs)
+                for variable in ours.variables:
+                    lost.pop(id(variable), None)
+        if lost:
+            raise self.error(
+                f"these weights depend on the image's size, and nothing resizes them: "
+                f"{', '.join(lost.values())}.",
+                f"image_size={image_size!r}",
+            )
+        return model
 
     def torch_names(self) -> Mapping:
         """Return the layers by the authors' names."""
         return self._torch_names
 
-    def per_stage(self, name: str, value, stages: int) -> tuple:
-        """Return argument `name`, one value or a tuple, as a tuple of one value a stage."""
-        values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * stages
+    def per_stage(self, name: str, value, stages: int, check) -> tuple:
+        """Return argument `name`, one value or a tuple, as one value a stage; `check` each."""
+        if not isinstance(value, (list, tuple)):
+            return (check(name, value),) * stages
+        values = self.sequence(name, value, check)
         if len(values) != stages:
             raise self.error(
                 f"`{name}` must be one value, or {stages}: one a stage.", f"{name}={value!r}"
@@ -102,9 +159,11 @@ def drop_path_rates(rate: float, depths) -> list[list[float]]:
     return [rates[end - depth : end] for end, depth in zip(ends, depths, strict=True)]
 
 
-def drop_path(rate: float, rank: int, **options) -> keras.layers.Dropout:
-    """Return stochastic depth: a dropout of whole samples of a tensor of `rank`."""
-    return keras.layers.Dropout(rate, noise_shape=(None, *[1] * (rank - 1)), **options)
+def stochastic_depth(rate: float, rank: int = 4, dtype=None) -> keras.layers.Dropout:
+    """Return drop path: a dropout of whole samples of a tensor of `rank`."""
+    return keras.layers.Dropout(
+        rate, noise_shape=(None, *[1] * (rank - 1)), name="stochastic_depth", dtype=dtype
+    )
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -162,6 +221,12 @@ class PositionEmbedding(Block):
     def call(self, x):
         """Add the table."""
         return x + self.table
+
+    def resize_from(self, other: "PositionEmbedding") -> None:
+        """Take the table of a layer built for another size, interpolated."""
+        height, width = self.table.shape[:2]
+        table = keras.ops.convert_to_numpy(other.table)
+        self.table.assign(resize_grid(table, height, width, align_corners=False))
 
     def torch_names(self) -> dict:
         """Name the table, `(1, H * W, C)` in the authors' code."""

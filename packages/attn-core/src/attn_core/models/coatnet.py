@@ -9,7 +9,7 @@ from attn_core.layers.blocks.mb_conv import MBConv
 from attn_core.layers.convolution import Conv2D
 from attn_core.layers.maps.relative import RelativeSelfAttention
 from attn_core.layers.normalization import BatchNormalization
-from attn_core.models.base import MLP, AttentionModel, Block, drop_path, drop_path_rates
+from attn_core.models.base import MLP, AttentionModel, Block, drop_path_rates, stochastic_depth
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -25,7 +25,7 @@ class CoAtNetConvBlock(MBConv):
     def __init__(self, filters: int, *, drop_path: float = 0.0, **kwargs):
         super().__init__(filters, **kwargs)
         self.drop_path = drop_path
-        self.stochastic_depth = drop_path_layer(drop_path, self.dtype_policy)
+        self.stochastic_depth = stochastic_depth(drop_path, dtype=self.dtype_policy)
 
     def join(self, branch, shortcut, training):
         """Add the branch, dropped for some samples."""
@@ -35,11 +35,6 @@ class CoAtNetConvBlock(MBConv):
         """Return the arguments of the block and of `MBConv`."""
         names = ("filters", "expansion", "se_ratio", "strides", "kernel_size")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-def drop_path_layer(rate, dtype):
-    """Return stochastic depth of images."""
-    return drop_path(rate, 4, name="stochastic_depth", dtype=dtype)
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -99,7 +94,7 @@ class CoAtNetTransformerBlock(Block):
         self.mlp = MLP(
             int(self.filters * self.mlp_ratio), dropout=self.dropout, name="mlp", dtype=dtype
         )
-        self.stochastic_depth = drop_path_layer(self.drop_path, dtype)
+        self.stochastic_depth = stochastic_depth(self.drop_path, dtype=dtype)
         self.attention_norm.build(input_shape)
         self.attention.build(inner)
         self.mlp_norm.build(outer)
@@ -230,11 +225,9 @@ class CoAtNet(AttentionModel):
         block_types = self.sequence(
             "block_types", block_types, lambda name, kind: self.choice(name, kind, ("C", "T"))
         )
-        stages = len(block_types)
-        widths = self.sequence(
-            "embed_dim", self.per_stage("embed_dim", embed_dim, stages), self.integer
-        )
-        counts = self.sequence("depths", self.per_stage("depths", depths, stages), self.integer)
+        count = len(block_types)
+        widths = self.per_stage("embed_dim", embed_dim, count, self.integer)
+        counts = self.per_stage("depths", depths, count, self.integer)
         height, width = self.sequence(
             "image_size",
             image_size if isinstance(image_size, (list, tuple)) else (image_size, image_size),
@@ -242,7 +235,7 @@ class CoAtNet(AttentionModel):
             2,
         )
         for side in (height, width):
-            self.divisible("`image_size`", side, "2 ** (1 + stages)", 2 ** (1 + stages))
+            self.divisible("`image_size`", side, "2 ** (1 + stages)", 2 ** (1 + count))
         if representation_size not in ("last", None):
             self.integer("representation_size", representation_size)
         config = {
@@ -251,9 +244,9 @@ class CoAtNet(AttentionModel):
             "block_types": block_types,
             "stem_width": self.integer("stem_width", stem_width),
             "key_dim": self.integer("key_dim", key_dim),
-            "expansion": self.number("expansion", expansion, 0.0),
+            "expansion": self.positive("expansion", expansion),
             "se_ratio": self.number("se_ratio", se_ratio, 0.0),
-            "mlp_ratio": self.number("mlp_ratio", mlp_ratio, 0.0),
+            "mlp_ratio": self.positive("mlp_ratio", mlp_ratio),
             "representation_size": representation_size,
             "image_size": (height, width),
             "num_classes": self.integer("num_classes", num_classes),
@@ -272,6 +265,7 @@ class CoAtNet(AttentionModel):
         x = second(x)
         names = {"stem.conv1": first, "stem.norm1": norm, "stem.conv2": second}
 
+        stages = []
         for stage, rates in enumerate(drop_path_rates(drop_path, counts)):
             if block_types[stage] == "T":
                 self.divisible("`embed_dim`", widths[stage], "key_dim", key_dim)
@@ -296,13 +290,14 @@ class CoAtNet(AttentionModel):
                     )
                 x = block(x)
                 names[f"stages.{stage}.blocks.{i}"] = block
+            stages.append(x)
 
         norm = layers.LayerNormalization(epsilon=1e-6, name="norm", dtype=dtype)
         pool = layers.GlobalAveragePooling2D(data_format="channels_last", name="pool", dtype=dtype)
         head = layers.Dense(num_classes, name="head", dtype=dtype)
         drop = layers.Dropout(dropout, name="head_dropout", dtype=dtype)
         if representation_size is None:
-            x = norm(x)
+            x = stages[-1] = norm(x)
             names["norm"] = norm
             if include_top:
                 x = head(drop(pool(x)))
@@ -312,4 +307,4 @@ class CoAtNet(AttentionModel):
             logits = layers.Dense(size, activation="tanh", name="pre_logits", dtype=dtype)
             x = head(drop(logits(norm(pool(x)))))
             names |= {"head.norm": norm, "head.pre_logits.fc": logits, "head.fc": head}
-        self.finish(images, x, config, names, dtype, **kwargs)
+        self.finish(images, x, config, names, stages, dtype, **kwargs)

@@ -26,25 +26,30 @@ class ConvNorm(AttentionLayer):
     Args:
         filters: Number of output channels.
         kernel_size: Odd size of the kernel, or a pair.
+        strides: By what height and width are divided, rounded up.
         groups: Groups of channels.
         activation: Name of an activation, or `None`.
         **kwargs: Keras' own layer arguments.
     """
 
-    def __init__(self, filters, kernel_size=1, *, groups=1, activation="silu", **kwargs):
+    def __init__(
+        self, filters, kernel_size=1, *, strides=1, groups=1, activation="silu", **kwargs
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
+        self.strides = strides
         self.groups = groups
         self.activation = activation
 
     def build(self, input_shape):
         """Create the convolution and the norm."""
         options = {"use_bias": False, "dtype": self.dtype_policy, "name": "convolution"}
-        if self.kernel_size == self.groups == 1:
+        if self.kernel_size == self.strides == self.groups == 1:
             self.convolution = keras.layers.Dense(self.filters, **options)
         else:
-            self.convolution = Conv2D(self.filters, self.kernel_size, groups=self.groups, **options)
+            options |= {"strides": self.strides, "groups": self.groups}
+            self.convolution = Conv2D(self.filters, self.kernel_size, **options)
         self.convolution.build(input_shape)
         self.norm = BatchNormalization(dtype=self.dtype_policy, name="norm")
         self.norm.build((*input_shape[:-1], self.filters))
@@ -55,8 +60,10 @@ class ConvNorm(AttentionLayer):
         return keras.activations.get(self.activation)(x)
 
     def compute_output_shape(self, input_shape) -> tuple:
-        """Return the input's shape with other channels."""
-        return (*input_shape[:-1], self.filters)
+        """Return the input's shape, divided by the strides, with other channels."""
+        batch, *sides, _ = input_shape
+        sides = (None if side is None else -(-side // self.strides) for side in sides)
+        return (batch, *sides, self.filters)
 
     def torch_names(self) -> dict:
         """Name the parameters as apple/ml-cvnets `ConvLayer2d` does."""

@@ -6,6 +6,7 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.ops.attention import attend, merge_heads
+from attn_core.ops.grids import resize_grid
 from attn_core.weights.entries import Entry
 
 
@@ -125,6 +126,14 @@ class RelativeSelfAttention(ImageLayer):
         batch, height, width, _ = self.channels_last_shape(input_shape)
         tokens = height * width if height and width else None
         return batch, self.num_heads, tokens, tokens
+
+    def resize_from(self, other: "RelativeSelfAttention") -> None:
+        """Take the biases of a layer built for another size, interpolated as the paper does."""
+        rows, columns = (2 * length - 1 for length in other.size)
+        offsets = ops.convert_to_numpy(other.table).reshape(rows, columns, self.num_heads)
+        rows, columns = (2 * length - 1 for length in self.size)
+        table = resize_grid(offsets, rows, columns, align_corners=True)
+        self.table.assign(table.reshape(-1, self.num_heads))
 
     def torch_names(self) -> dict | list[dict]:
         """Name the parameters as timm does."""

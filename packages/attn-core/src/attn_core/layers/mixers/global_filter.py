@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from attn_core.layers.base import ImageLayer
+from attn_core.ops.grids import resize_grid
 from attn_core.ops.spectra import filter_spectrum
 
 
@@ -76,6 +77,12 @@ class GlobalFilter(ImageLayer):
         x = self.to_channels_last(x)
         x = ops.reshape(x, (-1, *self.size, x.shape[-1]))  # H and W known, in every graph
         return self.from_channels_last(filter_spectrum(x, self.filter))
+
+    def resize_from(self, other: "GlobalFilter") -> None:
+        """Take the filter of a layer built for another size, interpolated as the authors do."""
+        height, columns = self.filter.shape[:2]
+        spectrum = ops.convert_to_numpy(other.filter)
+        self.filter.assign(resize_grid(spectrum, height, columns, align_corners=True))
 
     def torch_names(self) -> dict:
         """Name the parameters as raoyongming/GFNet does."""
