@@ -1,11 +1,32 @@
 """What the layers share: argument and shape checks, the data format, the returned map."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import keras
 from keras import ops
 
 from attn_core.layers.checks import Checks
+
+
+_RECORD: ContextVar[list | None] = ContextVar("attention maps being recorded", default=None)
+
+
+@contextmanager
+def recorded_maps() -> Iterator[list[tuple["AttentionLayer", tuple, object]]]:
+    """Collect the maps of all layers that are called in this context, however deep in a model.
+
+    Yields:
+        A list that fills with (layer, positional arguments of the call, map or tuple of maps).
+    """
+    record = []
+    token = _RECORD.set(record)
+    try:
+        yield record
+    finally:
+        _RECORD.reset(token)
 
 
 class AttentionLayer(Checks, keras.layers.Layer):
@@ -36,6 +57,18 @@ class AttentionLayer(Checks, keras.layers.Layer):
 
     def _image_axes(self) -> str:
         return "(batch, height, width, channels)"
+
+    # Attention maps.
+
+    def __call__(self, *args, **kwargs):
+        """Call the layer; while `recorded_maps` is open, leave the map there too."""
+        record = _RECORD.get()
+        asked = kwargs.get("return_attention_scores")
+        if record is None or asked or not hasattr(self, "compute_attention_shape"):
+            return super().__call__(*args, **kwargs)
+        output, attention = super().__call__(*args, **{**kwargs, "return_attention_scores": True})
+        record.append((self, args, attention))
+        return output
 
     # Configuration, outputs.
 
