@@ -10,7 +10,6 @@ from keras import ops
 
 from attn_core.layers.checks import Checks
 
-
 _RECORD: ContextVar[list | None] = ContextVar("attention maps being recorded", default=None)
 
 
@@ -188,3 +187,70 @@ class TokenLayer(AttentionLayer):
     def compute_output_shape(self, input_shape) -> tuple:
         """Return the input's shape: most layers keep it."""
         return tuple(input_shape)
+
+
+class QueryLayer(TokenLayer):
+    """Base of the layers on query `(B, nq, C)`, key `(B, nk, Ck)` and value `(B, nk, Cv)`.
+
+    A layer sets `num_heads`, `output_dim` and, in `build`, `widths`: those of its three inputs.
+    """
+
+    def check_inputs(
+        self,
+        query_shape,
+        key_shape=None,
+        value_shape=None,
+        attention_mask_shape=None,
+        attention_weights_shape=None,
+    ) -> tuple[int, int, int]:
+        """Check the shapes of all inputs, as far as known; return the widths of the first three."""
+        key_shape = query_shape if key_shape is None else key_shape
+        value_shape = key_shape if value_shape is None else value_shape
+        shapes = {"query": query_shape, "key": key_shape, "value": value_shape}
+        shapes = {name: tuple(shape) for name, shape in shapes.items()}
+        widths = tuple(self.check_tokens(shape, f"`{name}`") for name, shape in shapes.items())
+        if self.built and widths != self.widths:
+            raise self.error(
+                f"`query`, `key` and `value` must have the {self.widths} channels that the layer "
+                "was built for.",
+                shapes,
+            )
+        (batch, queries, _), (batch_k, keys, _), (batch_v, keys_v, _) = shapes.values()
+        if not (_agree(batch, batch_k) and _agree(batch, batch_v) and _agree(batch_k, batch_v)):
+            raise self.error("`query`, `key` and `value` must have one batch size, axis 0.", shapes)
+        if not _agree(keys, keys_v):
+            raise self.error("`key` and `value` must have as many tokens, axis 1.", shapes)
+        scores = (batch, self.num_heads, queries, keys)
+        self._check_scores("attention_mask", attention_mask_shape, scores)
+        self._check_scores("attention_weights", attention_weights_shape, scores)
+        return widths
+
+    def _check_scores(self, name, shape, scores):
+        if shape is None:
+            return
+        batch, pair = scores[0], scores[2:]
+        accepted = (pair, (batch, *pair), (batch, 1, *pair), scores)
+        if not any(len(shape) == len(one) and all(map(_agree, shape, one)) for one in accepted):
+            raise self.error(
+                f"`{name}` must have the shape (queries, keys), (batch, queries, keys) or (batch, "
+                f"1 or heads, queries, keys), here with (batch, heads, queries, keys) = {scores}.",
+                f"shape {tuple(shape)}",
+            )
+
+    def compute_output_shape(
+        self,
+        query_shape,
+        key_shape=None,
+        value_shape=None,
+        attention_mask_shape=None,
+        attention_weights_shape=None,
+    ) -> tuple:
+        """Return the shape of the query, `output_dim` channels wide."""
+        width, _, _ = self.check_inputs(
+            query_shape, key_shape, value_shape, attention_mask_shape, attention_weights_shape
+        )
+        return (*query_shape[:-1], self.output_dim or width)
+
+
+def _agree(one, other) -> bool:
+    return one is None or other is None or one == other

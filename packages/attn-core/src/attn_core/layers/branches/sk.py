@@ -83,7 +83,6 @@ class SKAttention(ImageLayer):
         self.divisible("the number of channels", channels, "groups", self.groups)
         width = max(channels // self.reduction, self.min_width)
         options = {"use_bias": False, "dtype": self.dtype_policy}
-        norm = {"dtype": self.dtype_policy}
 
         self.convolutions, self.norms = [], []
         for index, size in enumerate(self.kernel_sizes):
@@ -96,14 +95,14 @@ class SKAttention(ImageLayer):
                 name=f"convolve_{index}",
                 **options,
             )
-            normalize = BatchNormalization(name=f"normalize_{index}", **norm)
+            normalize = BatchNormalization(name=f"normalize_{index}", dtype=self.dtype_policy)
             convolve.build((None, None, None, channels))
             normalize.build((None, None, None, channels))
             self.convolutions.append(convolve)
             self.norms.append(normalize)
 
         self.squeeze = keras.layers.Dense(width, name="squeeze", **options)
-        self.normalize = BatchNormalization(name="normalize", **norm)
+        self.normalize = BatchNormalization(name="normalize", dtype=self.dtype_policy)
         self.select = keras.layers.Dense(
             len(self.kernel_sizes) * channels, name="select", **options
         )

@@ -2,7 +2,7 @@
 
 import keras
 
-from attn_core.layers.tokens.dot_product import QueryLayer
+from attn_core.layers.base import QueryLayer
 from attn_core.ops.attention import attend, merge_heads, split_heads
 
 

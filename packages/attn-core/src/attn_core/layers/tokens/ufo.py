@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from attn_core.layers.tokens.dot_product import QueryLayer
+from attn_core.layers.base import QueryLayer
 from attn_core.ops.attention import merge_heads, split_heads
 from attn_core.ops.precision import upcast
 
