@@ -5,11 +5,14 @@ python scripts/docs_pages.py
 
 import inspect
 import json
+import math
 import re
+import runpy
 import shutil
 import warnings
 from pathlib import Path
 
+import keras
 from attn_core import catalog, compat, layers, models
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +108,20 @@ def errors() -> str:
     return "\n".join(lines)
 
 
+def parameters() -> str:
+    """Return the table of the networks' parameters, ours beside the authors'."""
+    expected = runpy.run_path(str(ROOT / "tests" / "networks.py"))["PARAMETERS"]
+    lines = ["| Network | Variant | Trainable parameters | The authors' |", "|---|---|--:|--:|"]
+    for name, variants in expected.items():
+        for variant, theirs in variants.items():
+            with keras.StatelessScope(initialize_variables=False):
+                model = getattr(models, name).from_variant(variant)
+            ours = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+            lines.append(f"| `{name}` | `{variant}` | {ours:,} | {theirs:,} |")
+    keras.utils.clear_session()
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Write all pages."""
     shutil.rmtree(TARGET, ignore_errors=True)
@@ -115,6 +132,8 @@ def main() -> None:
     shutil.copy(ROOT / "CHANGELOG.md", TARGET / "changelog.md")
     with (TARGET / "verification.md").open("a") as page:
         page.write("\n## The errors seen\n\n" + errors())
+    with (TARGET / "models.md").open("a") as page:
+        page.write("\n## The variants\n\n" + parameters())
 
 
 if __name__ == "__main__":
