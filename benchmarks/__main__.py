@@ -9,6 +9,7 @@ from typing import Annotated
 
 import keras
 import typer
+from attn_core import models
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -17,18 +18,19 @@ app = typer.Typer(no_args_is_help=True, help="Time and memory, side by side in o
 Folder = Annotated[Path, typer.Option(help="Folder for the JSON file.")]
 
 
-@app.callback()
-def _main() -> None:
-    """Keep `scaling` a command of its own."""
-
-
-def measure(layer: str, config: dict, shape: list) -> dict:
-    request = json.dumps({"layer": layer, "config": config, "shape": shape})
-    command = [sys.executable, "-m", "benchmarks.measure", request]
+def in_process(module: str, request: str) -> dict:
+    """Return what a module of this folder prints last in a process, and a peak, of its own."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", request]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
-        raise RuntimeError(f"{layer} at {shape}:\n{result.stderr}")
+        raise RuntimeError(f"{module} {request}:\n{result.stderr}")
     return json.loads(result.stdout.splitlines()[-1])
+
+
+def save(results: dict, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1))
+    typer.echo(f"Saved {path}")
 
 
 @app.command()
@@ -50,7 +52,8 @@ def scaling(
     results = {}
     for layer, n in track(work, "Measuring", console=Console(stderr=True)):
         config = {"max_length": n} if layer == "AFTFull" else configs[layer]
-        results.setdefault(layer, {})[n] = measure(layer, config, [1, n, channels])
+        request = {"layer": layer, "config": config, "shape": [1, n, channels]}
+        results.setdefault(layer, {})[n] = in_process("measure", json.dumps(request))
     backend = keras.config.backend()
     table = Table(title=f"Forward pass, batch 1, {channels} channels, {backend}: ms and peak MB")
     table.add_column("layer")
@@ -63,10 +66,40 @@ def scaling(
         slope = log(last / first) / log(lengths[-1] / lengths[0])
         table.add_row(layer, *cells, f"{slope:.2f}")
     Console(width=100).print(table)
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"scaling-{backend}.json"
-    path.write_text(json.dumps(results, indent=1))
-    typer.echo(f"Saved {path}")
+    save(results, out / f"scaling-{backend}.json")
+
+
+@app.command()
+def networks(
+    names: Annotated[str, typer.Option(help="Networks, by commas; all without.")] = "",
+    out: Folder = Path("build/bench"),
+) -> None:
+    """Run each network's smallest variant forward, then one training step, at its default size."""
+    every = [name for name in models.__all__ if issubclass(getattr(models, name), keras.Model)]
+    chosen = names.split(",") if names else every
+    backend = keras.config.backend()
+    table = Table(title=f"Batch 2, {backend}: compiled, the first call apart")
+    headings = ("variant", "parameters", "side", "forward ms", "training ms", "peak MB", "finite")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "variant" else "right")
+    results = {}
+    for name in track(chosen, "Running", console=Console(stderr=True)):
+        results[name] = result = in_process("networks", name)
+        table.add_row(
+            result["variant"],
+            f"{result['parameters']:,}",
+            str(result["side"]),
+            *(
+                f"{1e3 * result['seconds'][f'{step}_again']:.0f}"
+                for step in ("forward", "training")
+            ),
+            f"{result['peak_mb']:.0f}",
+            "yes" if result["finite"] else "NO",
+        )
+    Console(width=100).print(table)
+    save(results, out / f"networks-{backend}.json")
+    if not all(result["finite"] for result in results.values()):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
