@@ -8,8 +8,29 @@ TINY = {
         "key_dim": 8,
         "image_size": 64,
     },
+    "CoTNet": {"depths": (1, 1, 2, 1), "filters": (8, 8, 16, 16), "stem_width": 8},
     "GFNet": {"embed_dim": 16, "depths": 2, "patch_size": 8, "image_size": 64},
     "GFNetPyramid": {"embed_dim": (8, 8, 16, 16), "depths": 1, "image_size": 64},
+    "MobileViT": {"embed_dim": (8, 12, 16), "depths": 1, "filters": (16, 8, 8, 12, 16)},
+    "MobileViTv2": {"embed_dim": (8, 12, 16), "depths": 1, "filters": (16, 8, 8, 12, 16)},
+    "ParNet": {"filters": (8, 12, 16, 24), "depths": (1, 2, 1)},
+    "ResT": {"embed_dim": (8, 16, 24, 32), "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 4)},
+    "VOLO": {
+        "embed_dim": (8, 16),
+        "depths": 1,
+        "num_heads": (2, 4),
+        "patch_size": 4,
+        "stem_width": 8,
+        "image_size": 64,
+    },
+    "VisionPermutator": {
+        "embed_dim": (8, 16),
+        "depths": 1,
+        "segment_dim": 4,
+        "downsample": (True, False),
+        "patch_size": 8,
+        "image_size": 64,
+    },
 }
 """Arguments of one small network of each class, for images of 64 x 64 pixels."""
 
@@ -24,6 +45,8 @@ PARAMETERS = {
         "coatnet_4": 275_425_288,
         "coatnet_5": 687_472_008,
     },
+    # JDAI-CV/CoTNet `models/cotnet.py` with `models/resnet.py`, parameters counted there.
+    "CoTNet": {"cotnet_50": 22_222_416, "cotnet_101": 38_272_048},
     # raoyongming/GFNet: the classes of `gfnet.py` with the arguments of `main_gfnet.py`, parameters
     # counted there.
     "GFNet": {
@@ -36,6 +59,54 @@ PARAMETERS = {
         "gfnet_h_ti": 15_085_096,
         "gfnet_h_s": 32_162_632,
         "gfnet_h_b": 53_744_200,
+    },
+    # apple/ml-cvnets: the modules of `MobileViT` and `MobileViTv2` with their `get_configuration`,
+    # parameters counted there; timm 1.0 (`mobilevit_*`, `mobilevitv2_*`) has the same.
+    "MobileViT": {
+        "mobilevit_xxs": 1_272_024,
+        "mobilevit_xs": 2_317_848,
+        "mobilevit_s": 5_578_632,
+    },
+    "MobileViTv2": {
+        "mobilevitv2_050": 1_370_593,
+        "mobilevitv2_075": 2_866_009,
+        "mobilevitv2_100": 4_901_841,
+        "mobilevitv2_125": 7_478_089,
+        "mobilevitv2_150": 10_594_753,
+        "mobilevitv2_175": 14_251_833,
+        "mobilevitv2_200": 18_449_329,
+    },
+    # imankgoyal/NonDeepNetworks, folder imagenet: timm/models/simplenet_impl/simpnet.py with the
+    # files of models/ that train_models.sh names, parameters counted there.
+    "ParNet": {
+        "parnet_s": 20_930_936,
+        "parnet_m": 38_953_256,
+        "parnet_l": 60_180_008,
+        "parnet_xl": 93_176_168,
+    },
+    # wofmanaf/ResT `models/rest.py`, parameters counted there.
+    "ResT": {
+        "rest_lite": 10_508_300,
+        "rest_small": 13_679_708,
+        "rest_base": 30_327_052,
+        "rest_large": 51_676_156,
+    },
+    # sail-sg/volo `models/volo.py`, as timm 1.0 has it (`volo_d1_224` to `volo_d5_224`), parameters
+    # counted there.
+    "VOLO": {
+        "volo_d1": 26_632_040,
+        "volo_d2": 58_678_336,
+        "volo_d3": 86_325_072,
+        "volo_d4": 192_961_520,
+        "volo_d5": 295_455_584,
+    },
+    # houqb/VisionPermutator `models/vip.py`, parameters counted there (a comment in it gives M7
+    # 55,534,632, which its code does not have).
+    "VisionPermutator": {
+        "vip_s14": 29_892_904,
+        "vip_s7": 25_114_984,
+        "vip_m7": 55_272_488,
+        "vip_l7": 87_784_936,
     },
 }
 """Trainable parameters of each published variant, by class, and where each figure comes from."""

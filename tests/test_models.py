@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import pytest
 from attn_core import load_torch_weights, models
+from attn_core.models.mobile_parts import InvertedResidual
 from gradients import value_and_gradients
 from networks import PARAMETERS, TINY
 from reference import MODEL_VECTORS, read
 
 NETWORKS = [name for name in models.__all__ if hasattr(getattr(models, name), "VARIANTS")]
+ANY_SIZE = [name for name in NETWORKS if "image_size" not in TINY[name]]
 
 
 @pytest.mark.parametrize("path", MODEL_VECTORS, ids=lambda path: path.stem)
@@ -63,9 +65,46 @@ def test_file_and_config(name, tmp_path):
     features = getattr(models, name)(**TINY[name], include_top=False)
     assert len(features.output_shape) == 4
     maps = keras.tree.flatten(model.feature_maps()(x))
-    assert tuple(maps[-1].shape) == (2, *features.output_shape[1:])
+    assert tuple(maps[-1].shape) == features.compute_output_shape(x.shape)
     sides = [one.shape[1] for one in maps]
     assert sides == sorted(sides, reverse=True)
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_images_of_any_size(name):
+    """One model takes several sizes; so does one graph, traced for unknown ones."""
+    model = getattr(models, name)(**TINY[name], num_classes=3)
+    maps = graph = model.feature_maps()
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        graph = tf.function(maps, input_signature=[tf.TensorSpec((None, None, None, 3))])
+    for size in ((64, 64), (32, 96)):
+        x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype("float32")
+        assert tuple(model(x).shape) == (2, 3)
+        shapes = maps.compute_output_shape(x.shape)
+        for eager, traced, shape in zip(maps(x), graph(x), shapes, strict=True):
+            assert tuple(eager.shape) == shape
+            eager, traced = keras.ops.convert_to_numpy(eager), keras.ops.convert_to_numpy(traced)
+            np.testing.assert_allclose(traced, eager, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_dropout_and_drop_path_act_in_training_alone(name):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((8, 64, 64, 3)).astype("float32")
+    plain = getattr(models, name)(**TINY[name], num_classes=3)
+    # Branches that start at zero would hide what is dropped of them.
+    weights = [weight + 0.1 * rng.random(weight.shape) for weight in plain.get_weights()]
+    plain.set_weights(weights)
+    expected = keras.ops.convert_to_numpy(plain(x))
+    for rate in ("dropout", "drop_path"):
+        model = getattr(models, name)(**TINY[name], num_classes=3, **{rate: 0.5})
+        model.set_weights(weights)
+        output = keras.ops.convert_to_numpy(model(x))
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-6)
+        first, second = (keras.ops.convert_to_numpy(model(x, training=True)) for _ in range(2))
+        assert np.abs(first - second).max() > 1e-6, rate
 
 
 @pytest.mark.parametrize("name", ["CoAtNet", "GFNet", "GFNetPyramid"])
@@ -114,6 +153,107 @@ def test_relative_biases_are_interpolated_over_the_offsets():
                 np.testing.assert_allclose(table, np.add.outer(top, left), atol=1e-6)
 
 
+def test_bottleneck_takes_both_data_formats(tmp_path):
+    x = np.random.default_rng(0).standard_normal((2, 7, 10, 20)).astype("float32")
+    inputs = keras.Input((20, None, None))
+    layer = models.CoTBottleneck(8, strides=2, data_format="channels_first")
+    first = keras.Model(inputs, layer(inputs))
+    assert first.output_shape == (None, 32, None, None)
+    first.save(tmp_path / "model.keras")
+    first = keras.saving.load_model(tmp_path / "model.keras")
+    last = models.CoTBottleneck(8, strides=2, data_format="channels_last")
+    last.build(x.shape)
+    last.set_weights(layer.get_weights())
+    expected = keras.ops.convert_to_numpy(last(x))
+    assert expected.shape == last.compute_output_shape(x.shape) == (2, 4, 5, 32)
+    output = keras.ops.convert_to_numpy(first(x.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(output.transpose(0, 2, 3, 1), expected, atol=1e-5)
+
+
+def test_fused_parnet(tmp_path):
+    """The inference form gives the same numbers, also from files and from the authors' weights."""
+    path = next(path for path in MODEL_VECTORS if path.stem == "model_parnet__tiny")
+    meta, arrays = read(path)
+    config = {**meta["config"], "drop_path": 0.1}
+    model = models.ParNet(**config)
+    load_torch_weights(model, path, prefix="weights/")
+    before, fused = model.get_weights(), model.fuse()
+    changed = {"fused": True, "name": f"{model.name}_fused"}
+    assert fused.get_config() == {**model.get_config(), **changed}
+    fused.save(tmp_path / "fused.keras")
+    reloaded = keras.saving.load_model(tmp_path / "fused.keras")
+    assert type(reloaded) is type(model)
+    assert reloaded.get_config() == fused.get_config()
+    given = models.ParNet(**config, fused=True)
+    load_torch_weights(given, fold(arrays))
+    for network in (fused, reloaded, given, fused.fuse()):
+        output = keras.ops.convert_to_numpy(network(arrays["input/x"]))
+        np.testing.assert_allclose(output, arrays["output"], atol=meta["atol"])
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def fold(arrays) -> dict:
+    """Return the weights of a file of ParNet's as the authors' `fuse_repvgg_block` leaves them."""
+    state = {k.removeprefix("weights/"): v for k, v in arrays.items() if k.startswith("weights/")}
+
+    def branch(name):
+        numbers = ("weight", "bias", "running_mean", "running_var")
+        gamma, beta, mean, variance = (state.pop(f"{name}.bn.{number}") for number in numbers)
+        scale = gamma / np.sqrt(variance + 1e-5)
+        return state.pop(f"{name}.conv.weight") * scale[:, None, None, None], beta - mean * scale
+
+    for name in [name.removesuffix("dense.conv.weight") for name in state if "dense.conv" in name]:
+        pooled = f"{name}1x1.1.conv.weight" in state
+        kernel, bias = branch(f"{name}dense")
+        centre, offset = branch(f"{name}1x1.1" if pooled else f"{name}1x1")
+        middle = slice(1, 3 if pooled else 2)
+        kernel[:, :, middle, middle] += centre / 4 if pooled else centre
+        state |= {f"{name}dense.weight": kernel, f"{name}dense.bias": bias + offset}
+    return state
+
+
+@pytest.mark.parametrize(
+    ("variant", "count"),
+    # Counted in the authors' networks (see `PARAMETERS`) after `fuse_repvgg_block` of every block.
+    [
+        ("parnet_s", 19_128_980),
+        ("parnet_m", 35_576_616),
+        ("parnet_l", 54_914_824),
+        ("parnet_xl", 84_962_784),
+    ],
+)
+def test_number_of_parameters_of_fused_parnet(variant, count):
+    with keras.StatelessScope(initialize_variables=False):
+        model = models.ParNet.from_variant(variant, fused=True)
+    assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == count
+    keras.utils.clear_session()
+
+
+def test_width_of_inverted_residuals():
+    """A multiple of 8, at least 8, not a tenth below 10 * expansion; 10 where nothing is widened.
+
+    The published networks have such widths without rounding.
+    """
+    for expansion, width in ((1, 10), (0.1, 8), (1.3, 16), (1.9, 24), (2.6, 24)):
+        block = InvertedResidual(12, expansion=expansion)
+        block.build((None, None, None, 10))
+        assert block.depthwise.filters == width
+        assert (block.expand is None) == (expansion == 1)
+        assert tuple(block(np.ones((1, 5, 4, 10))).shape) == (1, 5, 4, 12)
+    halves = InvertedResidual(12, strides=2)
+    assert tuple(halves(np.ones((1, 5, 4, 10))).shape) == (1, 3, 2, 12)
+    assert halves.compute_output_shape((None, 5, None, 10)) == (None, 3, None, 12)
+
+
+def test_dropout_of_mobile_vit():
+    """In the transformers and before the classifier, as the authors train it."""
+    model = models.MobileViT(**TINY["MobileViT"], dropout=0.5)
+    assert model.get_layer("head_dropout").rate == 0.5
+    rates = [encoder.drop.rate for encoder in model.get_layer("stage_4_attention").encoders]
+    assert rates == [0.5]
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -124,7 +264,50 @@ def test_relative_biases_are_interpolated_over_the_offsets():
         (lambda: models.CoAtNet((8, 8)), ("CoAtNet", "embed_dim", "4")),
         (lambda: models.CoAtNet(block_types=("C", "X")), ("CoAtNet", "block_types", "'X'")),
         (lambda: models.CoAtNet(key_dim=50), ("CoAtNet", "key_dim", "384")),
+        (lambda: models.VOLO(image_size=232), ("VOLO", "image_size", "16", "232")),
+        (lambda: models.VOLO(patch_size=7), ("VOLO", "patch_size", "7")),
+        (lambda: models.VOLO((192, 384, 768, 384)), ("VOLO", "embed_dim", "768")),
+        (lambda: models.VOLO(num_heads=(6, 12, 10, 12)), ("VOLO", "num_heads=10", "384")),
+        (lambda: models.VOLO(kernel_size=4), ("VOLO", "kernel_size", "4")),
+        (lambda: models.VOLO(class_blocks=-1), ("VOLO", "class_blocks", "-1")),
+        (lambda: models.VisionPermutator(image_size=231), ("VisionPermutator", "14", "231")),
+        (lambda: models.VisionPermutator((16, 32)), ("VisionPermutator", "depths", "2")),
+        (lambda: models.VisionPermutator(segment_dim=10), ("VisionPermutator", "segment_dim=10")),
+        (lambda: models.VisionPermutator(downsample=1), ("VisionPermutator", "downsample", "1")),
+        (lambda: models.VisionPermutator(mlp_ratio=0.0), ("VisionPermutator", "mlp_ratio", "0.0")),
         (lambda: models.GFNet.from_variant("gfnet"), ("GFNet", "gfnet_ti", "'gfnet'")),
+        (lambda: models.ResT((64, 128)), ("ResT", "embed_dim", "4", "(64, 128)")),
+        (lambda: models.ResT(num_heads=(1, 3, 4, 8)), ("ResT", "embed_dim", "num_heads=3", "128")),
+        (lambda: models.ResT(sr_ratio=0), ("ResT", "sr_ratio", "0")),
+        (lambda: models.ResT(apply_transform=1), ("ResT", "apply_transform", "1")),
+        (lambda: models.ResT(1, num_heads=1), ("ResT", "embed_dim[0]", "2", "1")),
+        (lambda: models.CoTNet((3, 4, 6)), ("CoTNet", "depths", "4", "(3, 4, 6)")),
+        (lambda: models.CoTNet(filters=(64, 128, 100, 512)), ("CoTNet", "filters", "8", "100")),
+        (lambda: models.CoTNet(stem_width=0), ("CoTNet", "stem_width", "0")),
+        (lambda: models.CoTNet.from_variant("cotnet50"), ("CoTNet", "cotnet_50", "'cotnet50'")),
+        (lambda: models.CoTBottleneck(12), ("CoTBottleneck", "filters", "8", "12")),
+        (lambda: models.CoTBottleneck(16, strides=3), ("CoTBottleneck", "strides", "1, 2", "3")),
+        (lambda: models.CoTBottleneck(16).build((2, 8, 8)), ("CoTBottleneck", "4", "(2, 8, 8)")),
+        (lambda: models.ParNet((64, 128)), ("ParNet", "filters", "two or more", "(64, 128)")),
+        (lambda: models.ParNet(depths=(4, 5)), ("ParNet", "depths", "3", "(4, 5)")),
+        (lambda: models.ParNet(activation="swash"), ("ParNet", "activation", "'swash'")),
+        (lambda: models.ParNet((8, 12, 15, 24)), ("ParNet", "filters", "groups=2", "15")),
+        (lambda: models.ParNet(fused=None), ("ParNet", "fused", "None")),
+        (
+            lambda: models.ParNet(**TINY["ParNet"])(np.zeros((1, 48, 64, 3))),
+            ("ParNet", "even", "32", "height=3"),
+        ),
+        (lambda: models.MobileViT((96, 120)), ("MobileViT", "embed_dim", "3", "(96, 120)")),
+        (lambda: models.MobileViT(num_heads=(4, 5, 4)), ("MobileViT", "num_heads=5", "192")),
+        (lambda: models.MobileViT(filters=(32, 64)), ("MobileViT", "filters", "5", "(32, 64)")),
+        (lambda: models.MobileViT(kernel_size=2), ("MobileViT", "kernel_size", "odd", "2")),
+        (lambda: models.MobileViT(mlp_ratio=1e-3), ("MobileViT", "mlp_ratio * embed_dim", "0")),
+        (lambda: models.MobileViT(**TINY["MobileViT"]).resized(96), ("any size", "96")),
+        (lambda: models.MobileViTv2(conv_depths=2), ("MobileViTv2", "conv_depths", "2")),
+        (lambda: models.MobileViTv2(expansion=0), ("MobileViTv2", "expansion", "0")),
+        (lambda: models.MobileViTv2(patch_size=(2, 0)), ("MobileViTv2", "patch_size[1]", "0")),
+        (lambda: models.MobileViTv2(mlp_ratio=0.1), ("MobileViTv2", "mlp_ratio * embed_dim", "12")),
+        (lambda: models.MobileViTv2(drop_path=1.0), ("MobileViTv2", "drop_path", "1.0")),
     ],
 )
 def test_bad_arguments(build, words):

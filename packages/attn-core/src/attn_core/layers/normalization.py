@@ -1,4 +1,4 @@
-"""The batch normalization of all layers: PyTorch's settings, a stable variance."""
+"""The batch and group normalization of all layers: PyTorch's settings, a stable variance."""
 
 import keras
 from keras import ops
@@ -33,3 +33,25 @@ class BatchNormalization(keras.layers.BatchNormalization):
             x, mean, variance, -1, offset=self.beta, scale=self.gamma, epsilon=self.epsilon
         )
         return ops.cast(output, self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package="attn_core")
+class GroupNormalization(keras.layers.GroupNormalization):
+    """A `keras.layers.GroupNormalization` over the last axis, with PyTorch's defaults.
+
+    Keras' own takes the variance on the PyTorch backend as E[x^2] - E[x]^2, which is NaN or wrong
+    where a large map varies little. Here the mean is taken off first, on every backend.
+    """
+
+    def __init__(self, groups=1, *, epsilon=1e-5, **kwargs):
+        super().__init__(groups, epsilon=epsilon, **kwargs)
+
+    def call(self, inputs):
+        """Normalize each group of channels of a sample, over all positions."""
+        shape, rank = ops.shape(inputs), len(inputs.shape)
+        axes = (*range(1, rank - 1), rank)
+        x = upcast(inputs)
+        x = ops.reshape(x, (*shape[:-1], self.groups, shape[-1] // self.groups))
+        x = x - ops.mean(x, axis=axes, keepdims=True)
+        x = x * ops.rsqrt(ops.mean(ops.square(x), axis=axes, keepdims=True) + self.epsilon)
+        return ops.cast(ops.reshape(x, shape) * self.gamma + self.beta, self.compute_dtype)

@@ -254,6 +254,9 @@ class CoAtNet(AttentionModel):
             "dropout": self.rate("dropout", dropout),
             "drop_path": self.rate("drop_path", drop_path),
         }
+        for width_of_stage, kind in zip(widths, block_types, strict=True):
+            if kind == "T":
+                self.divisible("`embed_dim`", width_of_stage, "key_dim", key_dim)
         dtype = kwargs.pop("dtype", None)
 
         images = keras.Input((height, width, 3))
@@ -267,8 +270,6 @@ class CoAtNet(AttentionModel):
 
         stages = []
         for stage, rates in enumerate(drop_path_rates(drop_path, counts)):
-            if block_types[stage] == "T":
-                self.divisible("`embed_dim`", widths[stage], "key_dim", key_dim)
             for i, rate in enumerate(rates):
                 shared = {"strides": 1 if i else 2, "drop_path": rate, "dtype": dtype}
                 shared["name"] = f"stage_{stage}_block_{i}"

@@ -5,36 +5,9 @@ from keras import ops
 
 from attn_core.layers.base import AttentionLayer, ImageLayer
 from attn_core.layers.blocks.parts import ConvNorm, one_or_pair, pair
+from attn_core.layers.normalization import GroupNormalization
 from attn_core.layers.tokens.separable import SeparableSelfAttention
 from attn_core.ops.patches import fold, resize, round_up, unfold
-from attn_core.ops.precision import upcast
-
-
-@keras.saving.register_keras_serializable(package="attn_core")
-class SampleNorm(AttentionLayer):
-    """Normalises each sample over all its axes; scales and shifts each channel.
-
-    A `keras.layers.GroupNormalization` with one group takes the variance on PyTorch as a difference
-    of squares, which rounding can make negative.
-    """
-
-    def build(self, input_shape):
-        """Create scale and shift."""
-        channels = (input_shape[-1],)
-        self.gamma = self.add_weight(channels, "ones", name="gamma", autocast=False)
-        self.beta = self.add_weight(channels, "zeros", name="beta", autocast=False)
-
-    def call(self, x):
-        """Normalise."""
-        axes = tuple(range(1, len(x.shape)))
-        centred = upcast(x)
-        centred = centred - ops.mean(centred, axis=axes, keepdims=True)
-        variance = ops.mean(ops.square(centred), axis=axes, keepdims=True)
-        return ops.cast(centred * ops.rsqrt(variance + 1e-5) * self.gamma + self.beta, x.dtype)
-
-    def torch_names(self) -> dict:
-        """Name the parameters as PyTorch's `GroupNorm` does."""
-        return {"weight": self.gamma, "bias": self.beta}
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -55,9 +28,9 @@ class SeparableEncoder(AttentionLayer):
     def build(self, input_shape):
         """Create the norms, the attention and the dense layers."""
         width, policy = input_shape[-1], {"dtype": self.dtype_policy}
-        self.attention_norm = SampleNorm(name="attention_norm", **policy)
+        self.attention_norm = GroupNormalization(name="attention_norm", **policy)
         self.attention = SeparableSelfAttention(name="attention", **policy)
-        self.ffn_norm = SampleNorm(name="ffn_norm", **policy)
+        self.ffn_norm = GroupNormalization(name="ffn_norm", **policy)
         self.expand = keras.layers.Dense(self.ffn_dim, "silu", name="expand", **policy)
         self.contract = keras.layers.Dense(width, name="contract", **policy)
         self.drop = keras.layers.Dropout(self.dropout, name="drop", **policy)
@@ -164,7 +137,7 @@ class MobileViTv2Block(ImageLayer):
             SeparableEncoder(ffn_dim, dropout=self.dropout, name=f"encoder_{index}", **policy)
             for index in range(self.num_blocks)
         ]
-        self.norm = SampleNorm(name="norm", **policy)
+        self.norm = GroupNormalization(name="norm", **policy)
         self.project = ConvNorm(channels, activation=None, name="project", **policy)
         for layer in (self.local, self.widen):
             layer.build((None, None, None, channels))

@@ -32,9 +32,7 @@ class ConvNorm(AttentionLayer):
         **kwargs: Keras' own layer arguments.
     """
 
-    def __init__(
-        self, filters, kernel_size=1, *, strides=1, groups=1, activation="silu", **kwargs
-    ):
+    def __init__(self, filters, kernel_size=1, *, strides=1, groups=1, activation="silu", **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size

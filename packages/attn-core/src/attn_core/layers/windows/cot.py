@@ -5,10 +5,9 @@ from keras import ops
 
 from attn_core.layers.base import ImageLayer
 from attn_core.layers.convolution import Conv2D
-from attn_core.layers.normalization import BatchNormalization
-from attn_core.ops.precision import mean, softmax, upcast
+from attn_core.layers.normalization import BatchNormalization, GroupNormalization
+from attn_core.ops.precision import mean, softmax
 from attn_core.ops.windows import neighbours
-from attn_core.weights.entries import same
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -97,9 +96,10 @@ class CoTAttention(ImageLayer):
         self.hidden_norm = self._norm("hidden_norm", hidden)
         size = self.kernel_size**2
         self.kernels = self._dense("kernels", hidden, self.num_kernels * size)
-        shape = (self.num_kernels, size)
-        self.kernels_scale = self.add_weight(shape, "ones", name="kernels_scale")
-        self.kernels_offset = self.add_weight(shape, "zeros", name="kernels_offset")
+        self.kernels_norm = GroupNormalization(
+            self.num_kernels, name="kernels_norm", dtype=self.dtype_policy
+        )
+        self.kernels_norm.build((None, None, None, self.num_kernels * size))
 
         self.value = self._dense("value", channels, channels, use_bias=False)
         self.value_norm = self._norm("value_norm", channels)
@@ -128,8 +128,8 @@ class CoTAttention(ImageLayer):
 
         kernels = self.hidden(ops.concatenate([x, static], axis=-1))
         kernels = self.kernels(ops.relu(self.hidden_norm(kernels, training=training)))
+        kernels = self.kernels_norm(kernels)  # each kernel over the image and its taps
         kernels = ops.reshape(kernels, (*image, self.num_kernels, self.kernel_size**2))
-        kernels = self._normalize(kernels)  # (B, H, W, C / share_planes, k * k)
 
         values = self.value_norm(self.value(x), training=training)
         values = neighbours(values, self.kernel_size)  # k * k times (B, H, W, C)
@@ -155,19 +155,6 @@ class CoTAttention(ImageLayer):
         branches = ops.concatenate([first, second], axis=1)  # (B, 2, 1, C)
         return output, (local, ops.squeeze(branches, 2))
 
-    def _normalize(self, kernels):
-        """Normalise each kernel over the image and its taps: PyTorch's GroupNorm.
-
-        Keras' own loses the variance of a large, even map to rounding (NaN on PyTorch); here the
-        mean is taken off first.
-        """
-        axes = (1, 2, 4)
-        x = upcast(kernels)
-        x = x - ops.mean(x, axis=axes, keepdims=True)
-        x = x * ops.rsqrt(ops.mean(ops.square(x), axis=axes, keepdims=True) + 1e-5)
-        x = x * upcast(self.kernels_scale) + upcast(self.kernels_offset)
-        return ops.cast(x, kernels.dtype)
-
     def compute_attention_shape(self, input_shape) -> tuple:
         """Return the shapes of the kernels and of the branch softmax."""
         batch, height, width, channels = self.channels_last_shape(input_shape)
@@ -177,15 +164,13 @@ class CoTAttention(ImageLayer):
 
     def torch_names(self) -> dict:
         """Name the parameters as JDAI-CV/CoTNet does."""
-        size = self.num_kernels * self.kernel_size**2
         return {
             "key_embed.0": self.static,
             "key_embed.1": self.static_norm,
             "embed.0": self.hidden,
             "embed.1": self.hidden_norm,
             "embed.3": self.kernels,
-            "embed.4.weight": same(self.kernels_scale, (size,)),
-            "embed.4.bias": same(self.kernels_offset, (size,)),
+            "embed.4": self.kernels_norm,
             "conv1x1.0": self.value,
             "conv1x1.1": self.value_norm,
             "bn": self.dynamic_norm,
