@@ -62,12 +62,23 @@ def test_file_and_config(name, tmp_path):
     assert reloaded.get_config() == model.get_config()
     expected = keras.ops.convert_to_numpy(model(x))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(reloaded(x)), expected, atol=1e-6)
-    features = getattr(models, name)(**TINY[name], include_top=False)
-    assert len(features.output_shape) == 4
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_feature_maps(name):
+    model = getattr(models, name)(**TINY[name], num_classes=3)
+    x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
     maps = keras.tree.flatten(model.feature_maps()(x))
-    assert tuple(maps[-1].shape) == features.compute_output_shape(x.shape)
     sides = [one.shape[1] for one in maps]
     assert sides == sorted(sides, reverse=True)
+
+    features = getattr(models, name)(**TINY[name], include_top=False)
+    weights = {weight.path: weight for weight in model.weights}
+    for weight in features.weights:
+        weight.assign(weights[weight.path])
+    last = keras.ops.convert_to_numpy(features(x))
+    assert last.shape == features.compute_output_shape(x.shape)
+    np.testing.assert_allclose(last, keras.ops.convert_to_numpy(maps[-1]), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ANY_SIZE)
