@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from attn_core import load_torch_weights, models
 from attn_core.models.mobile_parts import InvertedResidual
+from attn_core.models.rest import ResTBlock
+from attn_core.weights.entries import namings
 from gradients import value_and_gradients
 from networks import PARAMETERS, TINY
 from reference import MODEL_VECTORS, read
@@ -162,6 +164,22 @@ def test_relative_biases_are_interpolated_over_the_offsets():
                 top = np.linspace(0, (2 * old[0] - 2) / 4, rows)
                 left = np.linspace(0, (2 * old[1] - 2) / 8, columns)
                 np.testing.assert_allclose(table, np.add.outer(top, left), atol=1e-6)
+
+
+def test_rest_without_biases_and_transform():
+    model = models.ResT(**TINY["ResT"], qkv_bias=False, apply_transform=False)
+    assert not [name for name in namings(model)[0] if name.endswith(("q.bias", "kv.bias"))]
+    assert not [name for name in namings(model)[0] if "transform" in name]
+
+
+@pytest.mark.parametrize("argument", ["dropout", "drop_path"])
+def test_rest_block_drops_both_branches(argument):
+    keras.utils.set_random_seed(0)
+    block = ResTBlock(2, **{argument: 0.999999})
+    x = np.random.default_rng(0).standard_normal((1, 4, 4, 8)).astype("float32")
+    output = keras.ops.convert_to_numpy(block(x, training=True))
+    np.testing.assert_array_equal(output, x)
+    assert np.abs(keras.ops.convert_to_numpy(block(x)) - x).max() > 1e-3
 
 
 def test_bottleneck_takes_both_data_formats(tmp_path):

@@ -200,7 +200,8 @@ class ParNet(AttentionModel):
 
     A chain of downsamplings feeds the streams. From the finest stream on, what has been gathered is
     merged with the next stream's output and downsampled; the last merge is convolved before its
-    downsampling. After training, `fuse()` makes one convolution of every two.
+    downsampling. The feature maps are the streams' outputs and what comes out in the end. After
+    training, `fuse()` makes one convolution of every two.
 
     Args:
         filters: Number of channels of each stream and, last, of the network's output; even where

@@ -8,24 +8,56 @@ products. On TensorFlow a grouped 9x9 (16 groups) of 8x28x28x64, with its gradie
 Keras runs it on CPUs and 17 ms as 16 dense ones. Elsewhere the native convolutions win.
 """
 
-from functools import cache
+from contextlib import contextmanager
+from functools import wraps
 
 import keras
 
+_as_written = False
 
-@cache
+
+@contextmanager
+def as_written():
+    """Go round nothing inside, so that what runs is the mathematics: its operations are counted.
+
+    Another thread that computes at the same time gets the same numbers, perhaps later.
+    """
+    global _as_written
+    before, _as_written = _as_written, True
+    try:
+        yield
+    finally:
+        _as_written = before
+
+
+def _detour(decide):
+    """Make a decision about this process once; inside `as_written` it is no."""
+    made = []  # not functools.cache, which torch.compile looks through, into what it cannot trace
+
+    @wraps(decide)
+    def decision() -> bool:
+        if _as_written:
+            return False
+        if not made:
+            made.append(decide())
+        return made[0]
+
+    return decision
+
+
+@_detour
 def jax_on_cpu() -> bool:
     """Whether the computation runs on JAX's CPU backend."""
     return keras.config.backend() == "jax" and _only_cpus()
 
 
-@cache
+@_detour
 def splits_groups() -> bool:
     """Whether a grouped convolution is better run as dense ones, a group each."""
     return jax_on_cpu() or (keras.config.backend() == "tensorflow" and _only_cpus())
 
 
-@cache
+@_detour
 def exact_products() -> bool:
     """Whether matrix products of float32 numbers are computed in float32.
 
@@ -38,7 +70,7 @@ def _only_cpus() -> bool:
     return all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
-@cache
+@_detour
 def on_torch() -> bool:
     """Whether the computation runs on PyTorch.
 
@@ -49,7 +81,7 @@ def on_torch() -> bool:
     return keras.config.backend() == "torch"
 
 
-@cache
+@_detour
 def has_fused_attention() -> bool:
     """Whether `keras.ops.dot_product_attention` is one kernel here rather than an einsum."""
     return on_torch() or (keras.config.backend() == "jax" and not jax_on_cpu())

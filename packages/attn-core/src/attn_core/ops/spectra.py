@@ -48,7 +48,7 @@ def filter_spectrum(x, spectrum):
     spectrum = ops.cast(spectrum, x.dtype)
     small = max(x.shape[1], x.shape[2]) <= LARGEST_SIDE and exact_products()
     narrows = backend.standardize_dtype(dtype) == "float64"  # on PyTorch Keras' matmul does
-    transform = _by_matrices if small and not narrows else _by_fft
+    transform = by_matrices if small and not narrows else _by_fft
     return ops.cast(transform(x, spectrum), dtype)
 
 
@@ -74,7 +74,8 @@ def _turn(x):
     return ops.transpose(x, (0, 1, 3, 2))
 
 
-def _by_matrices(x, spectrum):
+def by_matrices(x, spectrum):
+    """Return irfft2(rfft2(x) * spectrum) by products with the matrices of the transforms."""
     height, width, channels = x.shape[1:]
     columns = width // 2 + 1
     rows_dft, columns_dft, rows_inverse, columns_inverse = (
