@@ -30,6 +30,13 @@ def environment(session: nox.Session, backend: str) -> dict[str, str]:
     return {"KERAS_BACKEND": backend} | (cache if backend == "jax" else {})
 
 
+def install_attn_tf(session: nox.Session) -> None:
+    """Install attn-tf beside tensorflow-cpu, which its own dependency would overwrite."""
+    project = nox.project.load_toml("packages/attn-tf/pyproject.toml")["project"]
+    session.install(*project["optional-dependencies"]["export"])
+    session.install("--no-deps", "./packages/attn-tf")
+
+
 def run_with(session: nox.Session, backend: str, *command: str) -> None:
     """Run Python in the environment of tests(backend)."""
     folder = Path(session.cache_dir).parent / f"tests-{backend}"
@@ -42,6 +49,8 @@ def run_with(session: nox.Session, backend: str, *command: str) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """Test the wheel on one backend, the only one in its environment."""
     session.install(*groups("test"), BACKENDS[backend], "./packages/attn-core[safetensors,demo]")
+    if backend == "tensorflow":
+        install_attn_tf(session)
     arguments = session.posargs or ["-n", "auto", "--maxprocesses", "4"]
     session.run("pytest", *arguments, env=environment(session, backend))
 
@@ -71,11 +80,23 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site into site/."""
+    """Build the site into site/, with Material for MkDocs."""
     session.install(*groups("docs"), BACKENDS["jax"], "./packages/attn-core[demo]")
-    env = {"KERAS_BACKEND": "jax"}
+    env = environment(session, "jax") | {"PYTHONPATH": "scripts", "NO_MKDOCS_2_WARNING": "1"}
     session.run("python", "scripts/docs_pages.py", env=env)
     session.run("mkdocs", "build", "--strict", *session.posargs, env=env)
+    session.run("python", "scripts/foreign_resources.py", "site")
+
+
+@nox.session
+def zensical(session: nox.Session) -> None:
+    """Build the pages that `docs` has gathered into build/zensical/, with MkDocs' successor."""
+    if not Path("build/docs").exists():
+        session.error("Run nox -s docs first: it gathers the pages.")
+    session.install(*groups("zensical"))
+    env = {"PYTHONPATH": "scripts", "SITE": "build/zensical"}
+    session.run("zensical", "build", "--strict", env=env)
+    session.run("python", "scripts/foreign_resources.py", "build/zensical")
 
 
 @nox.session
@@ -84,6 +105,15 @@ def bench(session: nox.Session) -> None:
     session.install(*groups("bench"), BACKENDS["jax"], "./packages/attn-core[demo]")
     arguments = session.posargs or ["scaling"]
     session.run("python", "-m", "benchmarks", *arguments, env={"KERAS_BACKEND": "jax"})
+
+
+@nox.session(name="bench-tf")
+def bench_tf(session: nox.Session) -> None:
+    """Measure attn_tf: `nox -s bench-tf -- filters`, the default, or `-- exports`."""
+    session.install(*groups("bench"), BACKENDS["tensorflow"], "./packages/attn-core[demo]")
+    install_attn_tf(session)
+    env = environment(session, "tensorflow")
+    session.run("python", "-m", "benchmarks.tf", *(session.posargs or ["filters"]), env=env)
 
 
 @nox.session

@@ -5,14 +5,10 @@ python -m benchmarks.measure '{"layer": "AFTSimple", "config": {}, "shape": [1, 
 
 import json
 import resource
-import statistics
 import sys
-import time
 
-import keras
-import numpy as np
 import psutil
-from attn_core import layers
+from attn_core import layers, profile
 
 
 def megabytes_now() -> float:
@@ -25,24 +21,17 @@ def megabytes_peak() -> float:
 
 def measure(layer: str, config: dict, shape: list, seconds: float = 1.0) -> dict:
     """Return milliseconds (median and smallest) of a compiled forward pass, and its memory."""
-    x = np.random.default_rng(0).standard_normal(shape).astype("float32")
-    inputs = keras.Input(shape[1:])
-    model = keras.Model(inputs, getattr(layers, layer)(**config)(inputs))
-    model.compile()
+    subject = getattr(layers, layer)(**config)
+    subject.build(tuple(shape))
     before = megabytes_now()
-    model.predict_on_batch(x)  # compiles
-    times = []
-    start = time.perf_counter()
-    while time.perf_counter() - start < seconds or len(times) < 3:
-        tick = time.perf_counter()
-        model.predict_on_batch(x)  # returns NumPy: the work is done
-        times.append(1e3 * (time.perf_counter() - tick))
+    result = profile(subject, shape, modes=("compiled",), training=False, seconds=seconds)
+    forward = result.latency["compiled"]["forward"]
     return {
-        "median_ms": statistics.median(times),
-        "least_ms": min(times),
-        "runs": len(times),
+        "median_ms": forward.median_ms,
+        "least_ms": forward.least_ms,
+        "runs": forward.runs,
         "peak_mb": megabytes_peak() - before,
-        "weights_mb": 4 * model.count_params() / 2**20,
+        "weights_mb": 4 * subject.count_params() / 2**20,
     }
 
 
