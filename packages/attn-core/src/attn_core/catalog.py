@@ -1,6 +1,7 @@
 """The 31 mechanisms as data: the one list that documents, command and tests iterate over."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 GITHUB = "https://github.com/"
 
@@ -264,3 +265,14 @@ def find(name: str) -> Mechanism | None:
         if wanted in (known.casefold() for known in names):
             return mechanism
     return None
+
+
+def get(name: str) -> Mechanism:
+    """Return the mechanism that goes by `name`, or raise a ValueError with the nearest names."""
+    mechanism = find(name)
+    if mechanism is None:
+        known = [n for m in MECHANISMS for n in (m.key, *m.aliases, *m.layers)]
+        nearest = get_close_matches(name.casefold(), known, n=3, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(nearest)}?" if nearest else "See the README's table."
+        raise ValueError(f"there is no mechanism {name!r}. {hint}")
+    return mechanism

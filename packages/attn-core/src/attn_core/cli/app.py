@@ -1,7 +1,11 @@
 """The commands and their arguments."""
 
+import json
 import os
-from difflib import get_close_matches
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +15,33 @@ from rich.console import Console
 from attn_core import catalog
 from attn_core._backend import BACKENDS, configured_backend, installed_backends
 from attn_core._version import __version__
+from attn_core.cli.files import usable_folder
 
 app = typer.Typer(no_args_is_help=True, help="Attention mechanisms as Keras 3 layers.")
 notes = Console(stderr=True)
+
+Family = StrEnum("Family", list(dict.fromkeys(m.family for m in catalog.MECHANISMS)))
+Kind = StrEnum("Kind", ["image", "token"])
+Scale = StrEnum("Scale", ["unit", "symmetric", "imagenet", "raw"])
+
+
+def complete_mechanisms(incomplete: str) -> list[tuple[str, str]]:
+    """Return the mechanisms that what was typed may become, the last of a list by commas."""
+    before, comma, last = incomplete.rpartition(",")
+    keys = [(m.key, m.name) for m in catalog.MECHANISMS]
+    return [(before + comma + key, name) for key, name in keys if key.startswith(last)]
+
+
+def complete_names(incomplete: str) -> list[str]:
+    """Return the mechanisms and layers that what was typed may become."""
+    names = [name for m in catalog.MECHANISMS for name in (m.key, *m.layers)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+Backend = Annotated[
+    str | None,
+    typer.Option(help=f"Keras backend: {', '.join(BACKENDS)}.", autocompletion=lambda: BACKENDS),
+]
 
 
 def use_backend(requested: str | None) -> str:
@@ -41,17 +69,31 @@ def use_backend(requested: str | None) -> str:
     return chosen
 
 
+@contextmanager
+def needing_demo(command: str) -> Iterator[None]:
+    """Say what to install where a library of the extra "demo" is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in ("sklearn", "matplotlib", "PIL"):
+            raise
+        notes.print(f'{command} needs {library}: pip install "attn-core[demo]"', style="red")
+        raise typer.Exit(1) from None
+
+
+def find_mechanism(name: str) -> catalog.Mechanism:
+    """Return the mechanism of a name, or suggest the nearest names."""
+    try:
+        return catalog.get(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 def find_mechanisms(names: str) -> list[catalog.Mechanism]:
-    """Return the mechanisms of a comma-separated list, or suggest the nearest names."""
-    found = {}
-    for name in filter(None, (part.strip() for part in names.split(","))):
-        mechanism = catalog.find(name)
-        if mechanism is None:
-            known = [n for m in catalog.MECHANISMS for n in (m.key, *m.aliases, *m.layers)]
-            nearest = get_close_matches(name.casefold(), known, n=3, cutoff=0.4)
-            hint = f"Did you mean {' or '.join(nearest)}?" if nearest else "See the README's table."
-            raise typer.BadParameter(f"there is no mechanism {name!r}. {hint}")
-        found[mechanism.key] = mechanism
+    """Return the mechanisms of a comma-separated list, each once."""
+    parts = (part.strip() for part in names.split(","))
+    found = {mechanism.key: mechanism for mechanism in map(find_mechanism, filter(None, parts))}
     if not found:
         raise typer.BadParameter("name at least one mechanism, as in se,cbam.")
     return list(found.values())
@@ -75,30 +117,262 @@ def _main(
 @app.command()
 def demo(
     attention: Annotated[
-        str, typer.Option(help="Mechanisms to train with, separated by commas.")
+        str,
+        typer.Option(
+            help="Mechanisms to train with, separated by commas.",
+            autocompletion=complete_mechanisms,
+        ),
     ] = "se,cbam,eca,coordinate",
     seeds: Annotated[int, typer.Option(min=1, help="Number of runs for each mechanism.")] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
-    backend: Annotated[
-        str | None, typer.Option(help=f"Keras backend: {', '.join(BACKENDS)}.")
-    ] = None,
+    backend: Backend = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("attn-demo"),
 ) -> None:
     """Train a small CNN on handwritten digits, without attention and with each mechanism."""
     mechanisms = find_mechanisms(attention)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not os.access(out, os.W_OK):
-            raise PermissionError(f"{out} cannot be written to")
-    except OSError as error:
-        raise typer.BadParameter(f"the output folder cannot be used: {error}") from error
+    usable_folder(out)
     use_backend(backend)
-    try:
+    with needing_demo("The demo"):
         from attn_core.cli.demo import run_demo
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("sklearn", "matplotlib"):
-            notes.print(f'The demo needs {error.name}: pip install "attn-core[demo]"', style="red")
-            raise typer.Exit(1) from None
-        raise
     if not run_demo(mechanisms, seeds, epochs, out):
         raise typer.Exit(130)
+
+
+@app.command()
+def compare(
+    attention: Annotated[
+        str,
+        typer.Option(
+            help="Mechanisms to compare, separated by commas; all is every one.",
+            autocompletion=complete_mechanisms,
+        ),
+    ] = "all",
+    shape: Annotated[
+        str,
+        typer.Option(
+            metavar="BxHxWxC|BxNxC",
+            help="Shape of the input, the batch first. Layers on tokens get an image flattened.",
+        ),
+    ] = "8x14x14x256",
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Further heights of the image, or numbers of tokens, for the plot. Default: half "
+            "and double the height, a quarter of the tokens and four times as many; 0: no plot.",
+        ),
+    ] = None,
+    every_layer: Annotated[
+        bool, typer.Option("--every-layer", help="Every layer, not the principal ones alone.")
+    ] = False,
+    eager: Annotated[bool, typer.Option("--eager", help="Measure without compilation.")] = False,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="How long to repeat each measurement.")
+    ] = 1.0,
+    train: Annotated[
+        bool, typer.Option("--train", help="Also train with each, on the demo's task.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of trainings of each.")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
+    backend: Backend = None,
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("attn-compare"),
+) -> None:
+    """Compare the mechanisms at one input shape: parameters, multiply-adds, time, memory.
+
+    Prints a table (Markdown, into a pipe) and writes it as CSV, JSON and Markdown, with a plot of
+    cost against size. A run that was interrupted continues from what it had measured.
+    """
+    everything = attention.strip().casefold() == "all"
+    mechanisms = list(catalog.MECHANISMS) if everything else find_mechanisms(attention)
+    lengths = _numbers("--shape", shape, "x", (3, 4))
+    others = _numbers("--sizes", sizes, ",", range(1, 8))
+    if 0 in lengths:
+        raise typer.BadParameter(f"--shape must be positive, not {shape!r}.")
+    usable_folder(out)
+    use_backend(backend)
+    with needing_demo("attn compare"):
+        from attn_core.cli.compare import run_compare, usual_sizes
+    others = usual_sizes(lengths) if others is None else tuple(filter(None, others))
+    if not run_compare(
+        mechanisms,
+        lengths,
+        out,
+        every_layer=every_layer,
+        mode="eager" if eager else "compiled",
+        sizes=others,
+        seeds=seeds if train else 0,
+        epochs=epochs,
+        seconds=seconds,
+    ):
+        raise typer.Exit(130)
+
+
+@app.command("list")
+def list_mechanisms(
+    family: Annotated[Family | None, typer.Option(help="Only those of one family.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Only those that take such input.")] = None,
+) -> None:
+    """List the mechanisms: a table, or into a pipe lines with tabs between their fields."""
+    from attn_core.cli.show import print_list
+
+    chosen = [m for m in catalog.MECHANISMS if family is None or m.family == family]
+    print_list([m for m in chosen if kind is None or kind in m.kind.split()])
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A mechanism or a layer: se, SEAttention, senet.", autocompletion=complete_names
+        ),
+    ],
+    backend: Backend = None,
+) -> None:
+    """Show a mechanism: what it is, formula, paper, arguments, cost, where it goes, an example."""
+    mechanism = find_mechanism(name)
+    use_backend(backend)
+    from attn_core.cli.show import print_mechanism
+
+    print_mechanism(mechanism, name)
+
+
+@app.command()
+def maps(
+    model: Annotated[
+        Path, typer.Argument(help="A saved model, .keras.", exists=True, dir_okay=False)
+    ],
+    image: Annotated[
+        str,
+        typer.Argument(
+            help="An image file; china or flower is a photograph from scikit-learn.",
+            autocompletion=lambda: ["china", "flower"],
+        ),
+    ],
+    layer: Annotated[str | None, typer.Option(help="Path of the one layer to draw.")] = None,
+    head: Annotated[int | None, typer.Option(min=0, help="The one head to draw.")] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROW,COLUMN",
+            help="Whose attention to draw: a pixel of the resized image, or the number of a query "
+            "that is none, a class say. Default: the pixel in the middle.",
+        ),
+    ] = None,
+    scale: Annotated[
+        Scale,
+        typer.Option(
+            help="What the model wants for pixels of 0 to 255: 0 to 1 (unit), -1 to 1 "
+            "(symmetric), ImageNet's mean 0 and deviation 1 (imagenet), or those (raw)."
+        ),
+    ] = Scale.unit,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEIGHTxWIDTH",
+            help="Size of the image where the model takes all. Default: 224x224.",
+        ),
+    ] = None,
+    backend: Backend = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("attn-maps"),
+) -> None:
+    """Draw what each attention layer of a saved model weighs in an image.
+
+    Prints the files that it writes, one for each layer.
+    """
+    place = _numbers("--query", query, ",", (1, 2))
+    lengths = _numbers("--size", size, "x", (2,))
+    if 0 in (lengths or ()):
+        raise typer.BadParameter(f"--size must be positive, not {size!r}.")
+    _check_suffix("the model", model, ".keras")
+    with needing_demo("attn maps"):
+        import matplotlib  # noqa: F401 - before the model runs
+
+        from attn_core.cli.images import open_image
+
+        picture = open_image(image)
+    usable_folder(out)
+    use_backend(backend)
+    from attn_core.cli.maps import load, save_maps
+
+    place = place[0] if place and len(place) == 1 else place
+    network = load(model)
+    for path in save_maps(network, picture, out, scale, lengths, layer, head, place):
+        typer.echo(path)
+
+
+@app.command()
+def convert(
+    state_dict: Annotated[
+        Path,
+        typer.Argument(
+            help="Checkpoint of the authors' code: .safetensors, .npz, or .pt and .pth.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ],
+    layer: Annotated[
+        str,
+        typer.Option(
+            help="What it is the checkpoint of: a layer (SEAttention), a network (CoAtNet) or one "
+            "of its variants (gfnet_ti).",
+            autocompletion=complete_names,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The file to write, .weights.h5.")],
+    config: Annotated[
+        str, typer.Option(help="""Constructor arguments, as JSON: '{"reduction": 4}'.""")
+    ] = "{}",
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxWxC|NxC", help="Shape of the input of a layer, without the batch: 14x14x64."
+        ),
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="What precedes the layer's names in the checkpoint: layer1.0.se.")
+    ] = "",
+    backend: Backend = None,
+) -> None:
+    """Convert a PyTorch checkpoint to a Keras weights file.
+
+    All or nothing: where a name or shape does not fit, everything that does not is listed, and no
+    file is written.
+    """
+    lengths = _numbers("--shape", shape, "x", (2, 3))
+    _check_suffix("the checkpoint", state_dict, ".safetensors", ".npz", ".pt", ".pth")
+    _check_suffix("--out", out, ".weights.h5")
+    try:
+        arguments = json.loads(config)
+    except json.JSONDecodeError as error:
+        raise typer.BadParameter(f"--config is not JSON: {error}.") from None
+    if not isinstance(arguments, dict):
+        raise typer.BadParameter("--config must be a JSON object, as in '{\"reduction\": 4}'.")
+    usable_folder(out.parent, create=False)
+    use_backend(backend)
+    from attn_core.cli import convert as work
+
+    target = work.make(layer, arguments, lengths)
+    try:
+        work.convert(state_dict, target, prefix, out)
+    except (ImportError, ValueError) as error:
+        notes.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    typer.echo(out)
+
+
+def _numbers(option: str, text: str | None, separator: str, counts) -> tuple[int, ...] | None:
+    """Return the numbers of an option such as 14x14x64."""
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.casefold().split(separator)]
+    if len(parts) not in counts or not all(re.fullmatch(r"\d+", part) for part in parts):
+        wanted = " or ".join(separator.join("N" * count) for count in counts)
+        raise typer.BadParameter(f"{option} must be {wanted}, of whole numbers, not {text!r}.")
+    return tuple(map(int, parts))
+
+
+def _check_suffix(what: str, path: Path, *suffixes: str) -> None:
+    if not path.name.endswith(suffixes):
+        wanted = " or ".join(suffixes)
+        raise typer.BadParameter(f"{what} must be a {wanted} file, not {path.name!r}.")

@@ -2,12 +2,12 @@
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import keras
 import matplotlib
 import numpy as np
-from keras import ops
 from matplotlib import pyplot as plt
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +19,9 @@ from typer import BadParameter
 from attn_core import layers
 from attn_core.catalog import Mechanism
 from attn_core.layers.base import ImageLayer
+from attn_core.tools.drawings import as_gate
+from attn_core.tools.maps import record
+from attn_core.tools.pictures import show_bars, show_image, show_weights
 
 matplotlib.use("agg")
 
@@ -112,6 +115,44 @@ class _Watch(keras.callbacks.Callback):
         self.advance(1)
 
 
+def load_split() -> tuple[np.ndarray, ...]:
+    """Return the digits: images to train on and to test, then the labels of both."""
+    digits = load_digits()
+    images = (digits.images / 16.0).astype("float32")[..., np.newaxis]
+    return tuple(
+        train_test_split(
+            images, digits.target, test_size=0.25, random_state=0, stratify=digits.target
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model, its accuracy after each epoch, the median time of a step."""
+
+    model: keras.Model
+    curve: list[float]
+    step_ms: float
+
+
+def train(mechanism: Mechanism | None, seed: int, epochs: int, split, advance) -> Run:
+    """Train one model; `advance(1)` is called after each epoch."""
+    x_train, x_test, y_train, y_test = split
+    watch = _Watch(advance)
+    model = build_model(mechanism, seed)
+    history = model.fit(
+        x_train,
+        y_train,
+        batch_size=BATCH_SIZE,
+        epochs=epochs,
+        validation_data=(x_test, y_test),
+        callbacks=[watch],
+        verbose=0,
+    )
+    curve = [float(accuracy) for accuracy in history.history["val_accuracy"]]
+    return Run(model, curve, 1e3 * float(np.median(watch.seconds)))
+
+
 def run_demo(mechanisms: list[Mechanism], seeds: int, epochs: int, out: Path) -> bool:
     """Train, print the table, save the pictures.
 
@@ -127,17 +168,14 @@ def run_demo(mechanisms: list[Mechanism], seeds: int, epochs: int, out: Path) ->
     for mechanism in mechanisms:
         if mechanism.family == "heads":
             raise BadParameter(f"{mechanism.key} is a classifier, not a layer between layers.")
-    digits = load_digits()
-    images = (digits.images / 16.0).astype("float32")[..., np.newaxis]
-    split = train_test_split(
-        images, digits.target, test_size=0.25, random_state=0, stratify=digits.target
-    )
-    x_train, x_test, y_train, y_test = split
+    split = load_split()
+    x_train, x_test, _, y_test = split
     rows: list[Row] = []
     finished = True
     console = Console()
+    total = len(x_train) + len(x_test)
     console.print(
-        f"{len(images)} digits of 8x8 pixels: {len(x_train)} to train on, {len(x_test)} to test.",
+        f"{total} digits of 8x8 pixels: {len(x_train)} to train on, {len(x_test)} to test.",
         highlight=False,
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -148,21 +186,12 @@ def run_demo(mechanisms: list[Mechanism], seeds: int, epochs: int, out: Path) ->
                 for seed in range(seeds):
                     label = f"{row.name}, seed {seed + 1} of {seeds}"
                     bar = progress.add_task(label, total=epochs)
-                    watch = _Watch(lambda n, bar=bar: progress.advance(bar, n))
-                    model = build_model(mechanism, seed)
-                    history = model.fit(
-                        x_train,
-                        y_train,
-                        batch_size=BATCH_SIZE,
-                        epochs=epochs,
-                        validation_data=(x_test, y_test),
-                        callbacks=[watch],
-                        verbose=0,
-                    )
-                    row.curves.append(history.history["val_accuracy"])
-                    row.accuracies.append(row.curves[-1][-1])
-                    row.step_ms.append(1e3 * float(np.median(watch.seconds)))
-                    row.parameters, row.model = model.count_params(), model
+                    advance = partial(progress.advance, bar)
+                    run = train(mechanism, seed, epochs, split, advance)
+                    row.curves.append(run.curve)
+                    row.accuracies.append(run.curve[-1])
+                    row.step_ms.append(run.step_ms)
+                    row.parameters, row.model = run.model.count_params(), run.model
                 rows.append(row)
     except KeyboardInterrupt:
         finished = False
@@ -213,6 +242,7 @@ def _plot_maps(rows: list[Row], x_test, y_test, out: Path, samples: int = 8) -> 
     """Draw what the first attention layer of each model looks at, on one digit of each kind."""
     chosen = np.array([np.flatnonzero(y_test == digit)[0] for digit in range(samples)])
     images = x_test[chosen]
+    paper = 1 - images  # dark on white
     drawn = [(row.name, _weights(row.model, images)) for row in rows[1:]]
     drawn = [
         ("digit", images),
@@ -223,16 +253,14 @@ def _plot_maps(rows: list[Row], x_test, y_test, out: Path, samples: int = 8) -> 
         layout="constrained", squeeze=False,
     )  # fmt: skip
     for (name, weights), line in zip(drawn, grid, strict=True):
-        for axes, image, weight in zip(line, images, weights, strict=True):
+        for axes, image, weight in zip(line, paper, weights, strict=True):
+            if name == "digit":
+                show_image(axes, image)
+            elif weight.ndim == 2:
+                show_weights(axes, image, weight)
+            else:  # one weight per channel
+                show_bars(axes, weight, max(1.0, weights.max()))
             axes.set(xticks=[], yticks=[])
-            if weight.ndim == 1:  # one weight per channel
-                axes.bar(np.arange(len(weight)), weight, color="tab:blue", width=1.0)
-                axes.set_ylim(0, max(1.0, weights.max()))
-            elif name == "digit":
-                axes.imshow(image[..., 0], cmap="gray_r")
-            else:
-                axes.imshow(image[..., 0], cmap="gray_r")
-                axes.imshow(weight, cmap="viridis", alpha=0.65)
         line[0].set_ylabel(name.replace(" (", "\n("), rotation=0, ha="right", va="center")
     figure.suptitle("What the first attention layer weighs: pixels (colour) or channels (bars)")
     path = out / "attention_maps.png"
@@ -246,24 +274,17 @@ def _weights(model: keras.Model, images) -> np.ndarray | None:
     layer = model.get_layer(f"attention_{WIDTHS[0]}")
     if not hasattr(layer, "compute_attention_shape"):
         return None
-    before = keras.Model(model.inputs[0], layer.input)(images)
-    _, maps = layer(before, return_attention_scores=True)
-    maps = [ops.convert_to_numpy(one) for one in (maps if isinstance(maps, tuple) else (maps,))]
-    batch, height, width, channels = len(images), *images.shape[1:3], WIDTHS[0]
-    full = (batch, height, width, channels)
-    gates = [one for one in maps if _broadcasts(one.shape, full)]
+    one = record(model, images)[layer.name]
+    batch, height, width = images.shape[:3]
+    gates = [gate for gate in (as_gate(one, each) for each in one.each) if gate is not None]
     if gates:
-        gate = np.prod([np.broadcast_to(one, full) for one in gates], axis=0)
+        gates = [gate.repeat(WIDTHS[0] // gate.shape[-1], axis=-1) for gate in gates]
+        full = (batch, height, width, WIDTHS[0])
+        gate = np.prod([np.broadcast_to(each, full) for each in gates], axis=0)
         if np.ptp(gate, axis=(1, 2)).max() < 1e-6:
             return gate[:, 0, 0]
         return gate.mean(axis=-1)
-    last = maps[-1]
+    last = one.each[-1]
     if last.shape[-1] == height * width:  # attention: how much each pixel is attended to
         return last.reshape(batch, -1, height, width).mean(axis=1)
     return None
-
-
-def _broadcasts(shape, full) -> bool:
-    return len(shape) == len(full) and all(
-        length in (1, whole) for length, whole in zip(shape, full, strict=True)
-    )

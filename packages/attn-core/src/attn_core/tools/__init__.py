@@ -1,0 +1,1 @@
+"""What is done with the layers: put them into models, look at them, measure them."""

@@ -1,0 +1,480 @@
+"""Attention inserted into models: the places, the published parameters, training, files, errors."""
+
+import math
+from functools import cache
+
+import keras
+import numpy as np
+import pytest
+from attn_core import ECAAttention, ExternalAttention, SEAttention, insert_attention
+from attn_core.tools.places import PLACES, trace
+from keras import layers, ops
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
+
+BACKEND = keras.config.backend()
+
+# Number of layers at residual_branch, block, stage and head, as the papers and Keras' own names
+# count: 3 + 4 + 6 + 3 bottlenecks, 17 and 11 inverted residuals, 16 MBConv, 58 dense layers, ...
+COUNTS = {
+    "ResNet50": (16, 16, 4, 1),
+    "ResNet50V2": (16, 16, 4, 1),
+    "MobileNetV2": (10, 17, 5, 1),
+    "MobileNetV3Small": (6, 11, 4, 1),
+    "EfficientNetB0": (9, 16, 5, 1),
+    "DenseNet121": (0, 58, 4, 1),
+    "ConvNeXtTiny": (18, 18, 4, 1),
+    "VGG16": (0, 5, 5, 1),
+}
+LAST = {
+    "ResNet50": ("conv5_block3_3_bn", "conv5_block3_out", "conv5_block3_out", "conv5_block3_out"),
+    "ResNet50V2": ("conv5_block3_3_conv", "conv5_block3_out", "conv5_block3_out", "post_relu"),
+    "MobileNetV2": (
+        "block_15_project_BN",
+        *("block_16_project_BN", "block_16_project_BN", "out_relu"),
+    ),
+    "MobileNetV3Small": (
+        "expanded_conv_10_project_bn",
+        *("expanded_conv_10_add", "expanded_conv_10_add", "activation_17"),
+    ),
+    "EfficientNetB0": (
+        "block6d_project_bn",  # and not its dropout, block6d_drop
+        *("block7a_project_bn", "block7a_project_bn", "top_activation"),
+    ),
+    "DenseNet121": (None, "conv5_block16_concat", "conv5_block16_concat", "relu"),
+    "ConvNeXtTiny": ("convnext_tiny_stage_3_block_2_identity", "add_17", "add_17", "add_17"),
+    "VGG16": (None, "block5_conv3", "block5_conv3", "block5_pool"),
+}
+INSERTED = {
+    "residual_branch": [("se", {}), ("sge", {"groups": 8})],
+    "block": [("eca", {}), ("shuffle", {"groups": 4})],
+    "stage": [("outlook", {}), ("coordinate", {})],
+    "head": [("cbam", {}), ("external", {})],
+}
+"""Two mechanisms for each place: every application gets one of them."""
+
+
+@cache
+def application(name):
+    keras.utils.clear_session()  # the names of layers without one start over
+    build = getattr(keras.applications, name)
+    base = build(weights=None, input_shape=(64, 64, 3), include_top=False, pooling="avg")
+    return keras.Model(base.input, layers.Dense(10, name="logits")(base.output), name=name)
+
+
+def small(data_format="channels_last", dtype=None, size=(8, 8)):
+    """A residual network of two blocks."""
+    options = {"data_format": data_format, "padding": "same", "dtype": dtype}
+    axis = -1 if data_format == "channels_last" else 1
+    inputs = keras.Input((*size, 3) if axis == -1 else (3, *size), name="image")
+    x = layers.Normalization(axis=axis, dtype=dtype, name="scale")(inputs)
+    x = layers.Conv2D(8, 3, **options, name="stem")(x)
+    for i, strides in enumerate((1, 2)):
+        y = layers.Conv2D(8, 3, strides=strides, **options, name=f"conv_{i}_1")(x)
+        y = layers.BatchNormalization(axis=axis, dtype=dtype, name=f"norm_{i}")(y)
+        y = layers.Conv2D(8, 3, **options, name=f"conv_{i}_2")(y)
+        if strides > 1:
+            x = layers.Conv2D(8, 1, strides=strides, **options, name=f"shortcut_{i}")(x)
+        x = layers.ReLU(dtype=dtype, name=f"out_{i}")(
+            layers.Add(dtype=dtype, name=f"add_{i}")([x, y])
+        )
+    x = layers.GlobalAveragePooling2D(data_format=data_format, dtype=dtype, name="pool")(x)
+    return keras.Model(inputs, layers.Dense(4, dtype=dtype, name="logits")(x), name="small")
+
+
+def images(model, batch=2):
+    shape = (batch, *model.input_shape[1:])
+    return np.random.default_rng(0).uniform(size=shape).astype("float32")
+
+
+def run(model, *arguments, **options):
+    return ops.convert_to_numpy(model(*arguments, **options))
+
+
+def added(before, after):
+    count = [sum(math.prod(w.shape) for w in m.trainable_weights) for m in (before, after)]
+    return count[1] - count[0]
+
+
+def new_layers(before, after):
+    names = {layer.name for layer in [*before.layers, after.layers[0]]}  # the first is the input
+    return [layer.name for layer in after.layers if layer.name not in names]
+
+
+def train_and_reload(model, path):
+    x = images(model)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-4), loss, run_eagerly=BACKEND == "tensorflow")
+    before = [ops.convert_to_numpy(w) for w in model.trainable_weights]
+    assert np.isfinite(model.train_on_batch(x, np.array([1, 2])))
+    changed = [
+        np.any(ops.convert_to_numpy(w) != b)
+        for w, b in zip(model.trainable_weights, before, strict=True)
+    ]
+    assert np.mean(changed) > 0.5  # not all: behind a relu that is off no gradient passes
+    model.save(path)
+    reloaded = keras.saving.load_model(path)
+    expected = run(model, x, training=False)
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(run(reloaded, x, training=False), expected, rtol=1e-5, atol=1e-5)
+
+
+# The places.
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_places(name):
+    calls = trace(application(name))
+    found = [find(calls) for find in PLACES.values()]
+    assert tuple(map(len, found)) == COUNTS[name]
+    assert tuple(ends[-1].layer.name if ends else None for ends in found) == LAST[name]
+    for ends in found[2:]:
+        sizes = [call.size for call in ends]
+        assert len(set(sizes)) == len(sizes)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (None, None)])
+def test_places_of_a_small_model(size):
+    calls = trace(small(size=size))
+    names = {place: [call.layer.name for call in find(calls)] for place, find in PLACES.items()}
+    assert names == {
+        "residual_branch": ["conv_0_2", "conv_1_2"],
+        "block": ["out_0", "out_1"],
+        "stage": ["out_0", "out_1"],
+        "head": ["out_1"],
+    }
+
+
+def test_places_of_operations():
+    """Sums and activations that are no layers, as in `x + y`."""
+    inputs = keras.Input((8, 8, 4))
+    x = ops.relu(inputs + layers.Conv2D(4, 3, padding="same", name="branch")(inputs))
+    calls = trace(keras.Model(inputs, x))
+    assert [call.layer.name for call in PLACES["residual_branch"](calls)] == ["branch"]
+    assert [call.kind for call in PLACES["block"](calls)] == ["Relu"]
+    assert PLACES["head"](calls) == [calls[-1]]
+
+
+def test_an_addition_that_broadcasts_is_no_residual_branch():
+    inputs = keras.Input((8, 8, 4))
+    mean = layers.GlobalAveragePooling2D(keepdims=True)(inputs)
+    model = keras.Model(inputs, inputs + layers.Conv2D(4, 1)(mean))
+    assert PLACES["residual_branch"](trace(model)) == []
+
+
+def test_a_small_network_without_places():
+    inputs = keras.Input((8, 8, 4))
+    x = layers.Conv2D(4, 3, strides=2, name="conv")(inputs)
+    calls = trace(keras.Model(inputs, layers.GlobalAveragePooling2D()(x)))
+    names = [[call.layer.name for call in find(calls)] for find in PLACES.values()]
+    assert names == [[], [], [], ["conv"]]
+
+
+def test_places_of_inception_resnet():
+    inputs = x = keras.Input((8, 8, 4))
+    ways = [layers.Conv2D(4, 1)(x), layers.Conv2D(4, 3, padding="same")(x)]
+    y = layers.Conv2D(4, 1, name="branch")(layers.Concatenate()(ways))
+    x = layers.Activation("relu", name="out")(CustomScaleLayer(0.1)([x, y]))
+    calls = trace(keras.Model(inputs, layers.GlobalMaxPooling2D()(x)))
+    names = [[call.layer.name for call in find(calls)] for find in PLACES.values()]
+    assert names == [["branch"], ["out"], ["out"], ["out"]]
+
+
+# The published parameters.
+
+SIZES = {256: 3, 512: 5, 1024: 5, 2048: 7}
+
+
+@pytest.mark.parametrize(
+    ("attention", "config", "parameters"),
+    [
+        ("se", {"use_bias": True}, 2_530_992),
+        ("cbam", {}, 2_532_592),
+        (lambda layer: ECAAttention(SIZES[layer.output.shape[-1]]), {}, 80),
+        ("sge", {}, 2_048),
+        ("shuffle", {}, 708),
+        ("triplet", {}, 4_800),
+    ],
+    ids=["se", "cbam", "eca", "sge", "shuffle", "triplet"],
+)
+def test_published_parameters_over_resnet50(attention, config, parameters):
+    model = application("ResNet50")
+    assert (
+        added(model, insert_attention(model, attention, "residual_branch", **config)) == parameters
+    )
+
+
+# Every application, place after place in the same model.
+
+
+def in_all_places(name):
+    inserted = application(name)
+    for place, number in zip(PLACES, COUNTS[name], strict=True):
+        key, config = INSERTED[place][list(COUNTS).index(name) % 2]
+        if number:
+            before, inserted = inserted, insert_attention(inserted, key, place, **config)
+            assert sum(n.endswith(f"_{key}") for n in new_layers(before, inserted)) == number
+    return inserted
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_application(name, tmp_path):
+    inserted = in_all_places(name)
+    for layer in application(name).layers:
+        for old, new in zip(layer.weights, inserted.get_layer(layer.name).weights, strict=True):
+            assert new is not old
+            np.testing.assert_array_equal(ops.convert_to_numpy(new), ops.convert_to_numpy(old))
+    if BACKEND != "jax":
+        train_and_reload(inserted, tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize(("key", "where"), [("cbam", "residual_branch"), ("dot-product", "head")])
+def test_training_and_file(key, where, tmp_path):
+    model = small()
+    inserted = insert_attention(model, key, where)
+    assert added(model, inserted) > 0
+    train_and_reload(inserted, tmp_path / "model.keras")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="exports without a further package")
+def test_export(tmp_path):
+    import tensorflow as tf
+
+    inserted = insert_attention(small(), "coordinate", "block")
+    inserted.export(tmp_path / "model", verbose=False)
+    x = images(inserted)
+    exported = tf.saved_model.load(tmp_path / "model")
+    np.testing.assert_allclose(exported.serve(x), run(inserted, x), rtol=1e-5, atol=1e-5)
+
+
+# What is kept.
+
+
+def test_original_is_untouched():
+    model = small()
+    model.compile("adam", lambda y, p: ops.mean(p))  # a loss that no file could hold
+    x = images(model)
+    output, config, weights = run(model, x), model.get_config(), model.get_weights()
+    inserted = insert_attention(model, "se", "block")
+    train = keras.ops.convert_to_numpy
+    for weight in inserted.weights:
+        weight.assign(weight + 1)
+    np.testing.assert_array_equal(run(model, x), output)
+    assert model.get_config() == config
+    for old, new in zip(weights, model.weights, strict=True):
+        np.testing.assert_array_equal(train(new), old)
+    assert not {id(w) for w in model.weights} & {id(w) for w in inserted.weights}
+    assert not inserted.compiled
+
+
+def test_same_output_with_an_idle_layer():
+    """All state is kept, BatchNormalization's and Normalization's statistics too."""
+    model = small()
+    model.set_weights([1.5 * v + 0.1 for v in model.get_weights()])
+    model.get_layer("scale").finalize_state()
+    inserted = insert_attention(model, layers.Identity, "block")
+    assert new_layers(model, inserted) == ["out_0_identity", "out_1_identity"]
+    x = images(model)
+    np.testing.assert_array_equal(run(inserted, x), run(model, x))
+
+
+def test_attention_acts_where_it_is_inserted():
+    model = small()
+    inserted = insert_attention(model, "external", "conv_0_2", memory_size=3)
+    attention = inserted.get_layer("conv_0_2_external")
+    part = keras.Model(inserted.input, [inserted.get_layer("conv_0_2").output, attention.output])
+    x, y = (ops.convert_to_numpy(t) for t in part(images(model)))
+    np.testing.assert_allclose(run(attention, x.reshape(2, 64, 8)), y, rtol=1e-5, atol=1e-5)
+    image = inserted.get_layer("conv_0_2_external_image").output
+    assert inserted.get_layer("add_0").input[1] is image
+
+
+def test_frozen_layers_stay_frozen():
+    model = small()
+    model.trainable = False
+    inserted = insert_attention(model, "se", "head", reduction=2)
+    assert added(model, inserted) == 64
+    assert len(inserted.trainable_weights) == 2
+
+
+def test_names_and_classes():
+    model = small()
+    filtered = insert_attention(model, "GFNet", "head")
+    assert new_layers(model, filtered) == ["out_1_global_filter"]
+    again = insert_attention(filtered, "se", "head")  # the filter is global, but no pooling
+    assert new_layers(filtered, again) == ["out_1_global_filter_se"]
+    inserted = insert_attention(model, "ChannelSelfAttention", "head")
+    assert type(inserted.get_layer("out_1_dual")).__name__ == "ChannelSelfAttention"
+    twice = insert_attention(insert_attention(model, SEAttention, "stem"), SEAttention, "stem")
+    assert new_layers(model, twice) == ["stem_se_2", "stem_se"]
+    chosen = insert_attention(model, "eca", "conv_?_1")
+    assert new_layers(model, chosen) == ["conv_0_1_eca", "conv_1_1_eca"]
+    chosen = insert_attention(model, "eca", lambda layer: isinstance(layer, layers.ReLU))
+    assert new_layers(model, chosen) == ["out_0_eca", "out_1_eca"]
+
+
+def test_dtype_policy():
+    inserted = insert_attention(small(dtype="mixed_float16"), "external", "block")
+    for name in new_layers(small(), inserted):
+        assert inserted.get_layer(name).compute_dtype == "float16"
+    assert inserted.get_layer("out_0_external").variable_dtype == "float32"
+
+
+@pytest.mark.parametrize("key", ["coordinate", "external"])
+def test_channels_first(key):
+    first, last = small("channels_first"), small()
+    first.set_weights(last.get_weights())
+    models = [insert_attention(model, key, "block") for model in (first, last)]
+    models[0].set_weights(models[1].get_weights())
+    if key == "coordinate":
+        assert models[0].get_layer("out_0_coordinate").data_format == "channels_first"
+    if BACKEND != "tensorflow":  # which has no such convolution on CPUs
+        x = images(last)
+        y = run(models[0], x.transpose(0, 3, 1, 2))
+        np.testing.assert_allclose(y, run(models[1], x), rtol=1e-4, atol=1e-4)
+
+
+# Other models.
+
+
+def test_sequential():
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            *(layers.Conv2D(8, 3, name="conv"), layers.MaxPooling2D(name="pool")),
+            *(layers.Flatten(name="flat"), layers.Dense(2, name="logits")),
+        ]
+    )
+    for where, name in (("block", "conv_se"), ("head", "pool_se")):
+        inserted = insert_attention(model, "se", where)
+        assert new_layers(model, inserted) == [name]
+        assert run(inserted, images(model)).shape == (2, 2)
+
+
+def test_several_inputs_keep_their_names():
+    inputs = {"image": keras.Input((8, 8, 3), name="image"), "meta": keras.Input((5,), name="meta")}
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, name="conv")(inputs["image"]))
+    x = layers.Concatenate()([x, layers.Dense(4)(inputs["meta"])])
+    model = keras.Model(inputs, {"score": layers.Dense(1)(x)})
+    inserted = insert_attention(model, "se", "head")
+    assert new_layers(model, inserted) == ["conv_se"]
+    batch = {"image": np.ones((2, 8, 8, 3)), "meta": np.ones((2, 5))}
+    assert tuple(inserted(batch)["score"].shape) == (2, 1)
+
+
+def test_shared_layer_shares_its_attention():
+    left, right = keras.Input((8, 8, 3)), keras.Input((6, 6, 3))
+    conv, pool = layers.Conv2D(8, 3, name="conv"), layers.GlobalAveragePooling2D()
+    model = keras.Model([left, right], pool(conv(left)) - pool(conv(right)))
+    inserted = insert_attention(model, "se", "conv", reduction=2)
+    assert added(model, inserted) == 64
+    x, y = np.ones((2, 8, 8, 3)), np.ones((2, 6, 6, 3))
+    np.testing.assert_allclose(run(inserted, [x, y]), 0, atol=1e-6)
+
+
+def test_shared_layer_at_one_place_only():
+    inputs = x = keras.Input((8, 8, 3))
+    relu = layers.ReLU(name="relu")
+    x = relu(layers.Conv2D(4, 3, padding="same")(x))
+    x = layers.Add()([x, relu(layers.Conv2D(4, 3, padding="same")(x))])
+    inserted = insert_attention(keras.Model(inputs, x), "se", "residual_branch")
+    kinds = [call.kind for call in trace(inserted)]
+    assert kinds == ["Conv2D", "ReLU", "Conv2D", "ReLU", "SEAttention", "Add"]
+
+
+def test_nested_model():
+    base = small()
+    body = keras.Model(base.input, base.get_layer("out_1").output, name="body")
+    inputs = keras.Input((8, 8, 3))
+    x = layers.GlobalAveragePooling2D()(body(inputs, training=False))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    inserted = insert_attention(model, "se", "head")
+    assert new_layers(model, inserted) == ["body_se"]
+    body.get_layer("stem").kernel.assign(body.get_layer("stem").kernel + 1)
+    again = insert_attention(model, layers.Identity, "body")
+    np.testing.assert_array_equal(run(again, images(model)), run(model, images(model)))
+    with pytest.raises(ValueError, match="nested model 'body'"):
+        insert_attention(model, "se", "residual_branch")
+
+
+def test_tokens():
+    inputs = keras.Input((9, 8), name="tokens")
+    x = inputs + layers.Dense(8, name="dense")(inputs)
+    model = keras.Model(inputs, layers.GlobalAveragePooling1D()(x))
+    inserted = insert_attention(model, ExternalAttention, "residual_branch", memory_size=4)
+    assert new_layers(model, inserted) == ["dense_external"]
+    assert run(inserted, np.ones((2, 9, 8))).shape == (2, 8)
+    with pytest.raises(ValueError, match=r"SEAttention 'dense_se'.*rank 4.*\(None, 9, 8\)"):
+        insert_attention(model, "se", "residual_branch")
+
+
+def test_networks_of_this_package():
+    from attn_core.models import GFNet
+
+    model = GFNet(16, depths=2, patch_size=8, image_size=32, num_classes=3)
+    inserted = insert_attention(model, "se", "block_*")
+    assert new_layers(model, inserted) == ["block_0_se", "block_1_se"]
+    assert run(inserted, images(model)).shape == (2, 3)
+
+
+# Errors.
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+class Overridden(keras.Model):
+    def call(self, x):
+        return 2 * super().call(x)
+
+
+def overridden():
+    model = small()
+    return Overridden(model.input, model.output)
+
+
+def several_outputs():
+    inputs = keras.Input((9, 8))
+    states = layers.LSTM(4, return_state=True, name="lstm")(inputs)
+    return keras.Model(inputs, states[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "attention", "where", "words"),
+    [
+        (small, "cban", "block", ("'cban'", "Did you mean cbam")),
+        (small, SEAttention(), "block", ("`attention`", "of its own", "SEAttention")),
+        (small, 3, "block", ("`attention`", "attention=3")),
+        (small, lambda layer: None, "block", ("`attention`", "'out_0'", "None")),
+        (small, "se", 3, ("`where`", "'stage'", "where=3")),
+        (small, "se", "out_9", ("'small'", "'block' (2)", "'out_1'", "where='out_9'")),
+        (small, "se", lambda layer: False, ("'small'", "'block' (2)")),
+        (small, "se", "logits", ("SEAttention 'logits_se'", "rank 4", "(None, 4)")),
+        (small, lambda layer: layers.Dense(5), "head", ("keep the shape", "(None, 4, 4, 5)")),
+        (small, lambda layer: layers.Flatten(), "head", ("keep the shape", "(None, 128)")),
+        (lambda: small(size=(None, None)), "external", "head", ("ExternalAttention", "height")),
+        (lambda: application("VGG16"), "se", "residual_branch", ("'VGG16'", "'block' (5)")),
+        (lambda: small, "se", "block", ("`model`", "keras.Model")),
+        (lambda: keras.Sequential([layers.Dense(2)]), "se", "head", ("built", "keras.Input")),
+        (Subclassed, "se", "head", ("functional", "Subclassed")),
+        (several_outputs, "ufo", "lstm", ("one tensor", "'lstm'")),
+        (overridden, "se", "head", ("functional", "Overridden")),
+    ],
+)
+def test_errors(model, attention, where, words):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the words are checked below
+        insert_attention(model(), attention, where)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_mechanism_that_changes_the_shape():
+    with pytest.raises(ValueError, match=r"keep the shape, \(None, 4, 4, 8\).*ResidualAttention"):
+        insert_attention(small(), "residual", "head", num_classes=3)
+    with pytest.raises(ValueError, match="divisible by 2 \\* groups=128"):
+        insert_attention(small(), "shuffle", "head")

@@ -1,0 +1,392 @@
+"""Attention maps of whole models, and the pictures of them."""
+
+import io
+import sys
+
+import attn_core
+import keras
+import numpy as np
+import pytest
+from attn_core import (
+    BAM,
+    CBAM,
+    ChannelSelfAttention,
+    CoordinateAttention,
+    CoTAttention,
+    HaloAttention,
+    OutlookAttention,
+    SEAttention,
+    SKAttention,
+    SpatialGroupEnhance,
+)
+from attn_core.layers.base import ImageLayer, TokenLayer
+from attn_core.tools.drawings import describe
+from attn_core.tools.maps import Recorded, attention_maps, record
+from attn_core.tools.pictures import visualize
+from cases import CASES
+from keras import ops
+
+MAPPED = [case for case in CASES if case.has_map]
+
+KINDS = {
+    "ResidualAttention": ["image"],
+    "ExternalAttention": ["bars"],
+    "ScaledDotProductAttention": ["image"],
+    "SimplifiedScaledDotProductAttention": ["image"],
+    "SEAttention": ["bars"],
+    "SKAttention": ["stack"],
+    "CBAM": ["bars", "image"],
+    "BAM": ["image"],
+    "ECAAttention": ["bars"],
+    "DualAttention": ["image", "matrix"],
+    "PositionAttention": ["image"],
+    "ChannelSelfAttention": ["matrix"],
+    "PyramidSqueezeAttention": ["stack"],
+    "EfficientMultiHeadSelfAttention": ["image"],
+    "MUSEAttention": ["image"],
+    "SpatialGroupEnhance": ["image"],
+    "DoubleAttention": ["image", "bars"],
+    "OutlookAttention": ["image"],
+    "RelativeSelfAttention": ["image"],
+    "HaloAttention": ["image"],
+    "ParallelPolarizedSelfAttention": ["bars", "image"],
+    "SequentialPolarizedSelfAttention": ["bars", "image"],
+    "CoTAttention": ["image", "stack"],
+    "S2Attention": ["stack"],
+    "TripletAttention": ["image", "image", "image"],
+    "CoordinateAttention": ["image", "image"],
+    "ParNetAttention": ["bars"],
+    "SeparableSelfAttention": ["image"],
+}
+"""How the maps of each layer are drawn, with a query of positions chosen."""
+
+
+def on_image(case):
+    """Return a model that applies a layer to an image, tokens being its positions."""
+    options = {"data_format": "channels_last"} if issubclass(case.cls, ImageLayer) else {}
+    layer, channels = case.make(name="attention", **options), case.shape[-1]
+    x = inputs = keras.Input(case.shape[1:] if case.is_image else (3, 3, channels))
+    if not case.is_image:
+        patches = (1,) * (len(case.shape) - 3)
+        x = keras.layers.Reshape((*patches, 9, channels))(x)
+    return keras.Model(inputs, layer(x))
+
+
+@pytest.mark.parametrize("case", MAPPED, ids=lambda case: case.id)
+def test_every_layer_with_a_map(case):
+    model = on_image(case)
+    x = case.draw((1, *model.input_shape[1:]))
+    maps = attention_maps(model, x)
+    assert list(maps) == ["attention"]
+    (one,) = record(model, x).values()
+    expected = one.layer.compute_attention_shape(one.input_shape)
+    assert keras.tree.map_structure(np.shape, maps["attention"]) == expected
+
+    found = [describe(one, i, x.shape[1:3], query=(1, 2)).kind for i in range(len(one.each))]
+    assert found == KINDS[case.layer][: len(found)]
+    for options in ({}, {"query": (1, 2), "head": 0}, {"query": 0}):
+        for i in range(len(one.each)):
+            describe(one, i, x.shape[1:3], **options)
+    figure = visualize(model, x[0], query=(1, 2), data_format="channels_last")
+    assert len(figure.subfigs) == len(one.each)
+    figure.savefig(io.BytesIO(), dpi=40)
+
+
+def test_values_are_those_the_layer_returns():
+    layer = CBAM(reduction=2, data_format="channels_last", name="cbam")
+    x = np.random.default_rng(0).standard_normal((2, 5, 6, 8)).astype("float32")
+    _, (channel, spatial) = layer(x, return_attention_scores=True)
+    maps = attention_maps(layer, x)["cbam"]
+    np.testing.assert_array_equal(maps[0], ops.convert_to_numpy(channel))
+    np.testing.assert_array_equal(maps[1], ops.convert_to_numpy(spatial))
+
+
+def small_model():
+    """Return a model that holds a layer, a model that holds a layer and is called twice."""
+    options = {"data_format": "channels_last", "name": "attention"}
+    inner = keras.Input((4, 4, 8))
+    inner = keras.Model(inner, CBAM(reduction=2, **options)(inner), name="backbone")
+    inputs = keras.Input((4, 4, 8))
+    x = SEAttention(reduction=2, **options)(inputs)
+    return keras.Model(inputs, keras.layers.Dense(2)(inner(inner(x))))
+
+
+def test_paths_of_models_within_models_and_of_layers_called_twice(tmp_path):
+    model = small_model()
+    x = np.random.default_rng(0).standard_normal((3, 4, 4, 8)).astype("float32")
+    maps = attention_maps(model, x)
+    assert list(maps) == ["attention", "backbone/attention", "backbone/attention#2"]
+    assert maps["attention"].shape == (3, 1, 1, 8)
+    assert not np.array_equal(maps["backbone/attention"][0], maps["backbone/attention#2"][0])
+
+    model.save(tmp_path / "model.keras")
+    reloaded = attention_maps(keras.saving.load_model(tmp_path / "model.keras"), x)
+    assert list(reloaded) == list(maps)
+    for path, expected in maps.items():
+        keras.tree.map_structure(np.testing.assert_allclose, reloaded[path], expected)
+
+
+def test_a_model_that_was_not_built():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.attention = SEAttention(reduction=2, name="attention")
+
+        def call(self, x):
+            return self.attention(x)
+
+    maps = attention_maps(Subclassed(), np.ones((1, 4, 4, 8), "float32"))
+    assert list(maps) == ["attention"]
+
+
+def test_mixed_precision_gives_float32():
+    maps = attention_maps(SEAttention(dtype="mixed_bfloat16"), np.ones((1, 4, 4, 8), "float32"))
+    assert maps["se_attention"].dtype == np.float32
+
+
+def test_a_model_without_maps():
+    model = keras.Sequential([keras.layers.Dense(2, name="d")], name="plain")
+    with pytest.raises(ValueError, match=r"'plain' has no layer with an attention map.*Dense"):
+        attention_maps(model, np.ones((1, 3), "float32"))
+
+
+# What is drawn.
+
+
+class Known(TokenLayer):
+    """A layer whose map, (B, heads, N, N), is given."""
+
+    def __init__(self, attention, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = attention
+
+    def call(self, x, return_attention_scores=False):
+        return self.result(x, ops.convert_to_tensor(self.attention), return_attention_scores)
+
+    def compute_attention_shape(self, input_shape):
+        return self.attention.shape
+
+
+def attending(attention, rows, columns, channels=3):
+    """Return a model on images whose one layer on tokens has a known map."""
+    inputs = keras.Input((rows, columns, channels))
+    x = keras.layers.Reshape((rows * columns, channels))(inputs)
+    return keras.Model(inputs, Known(attention, name="known")(x))
+
+
+def test_attention_over_the_image():
+    attention = np.random.default_rng(0).random((1, 2, 12, 12)).astype("float32")
+    image = np.random.default_rng(1).random((3, 4, 3)).astype("float32")
+    figure = visualize(attending(attention, 3, 4), image, query=(1, 2), data_format="channels_last")
+    (part,) = figure.subfigs
+    assert part.get_suptitle() == ("known (Known)\nweight of each position for the query at (1, 2)")
+    original, first, second, _ = part.axes
+    assert [axes.get_title() for axes in (original, first, second)] == ["image", "head 0", "head 1"]
+    for head, axes in enumerate((first, second)):
+        drawn = axes.images[1].get_array()
+        np.testing.assert_array_equal(drawn, attention[0, head, 6].reshape(3, 4))
+        assert (
+            [*axes.images[1].get_extent()]
+            == [*axes.images[0].get_extent()]
+            == [-0.5, 3.5, 2.5, -0.5]
+        )
+        assert axes.images[1].get_clim() == (attention[0, :, 6].min(), attention[0, :, 6].max())
+    for axes in (original, first, second):
+        (frame,) = axes.patches
+        assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((1.5, 0.5), 1, 1)
+
+    figure = visualize(
+        attending(attention, 3, 4), image, head=1, query=11, data_format="channels_last"
+    )
+    _, only, _ = figure.subfigs[0].axes
+    np.testing.assert_array_equal(only.images[1].get_array(), attention[0, 1, 11].reshape(3, 4))
+    assert only.patches[0].get_xy() == (2.5, 1.5)
+
+
+def test_many_heads_are_cut_and_said():
+    attention = np.ones((1, 15, 4, 4), "float32")
+    figure = visualize(attending(attention, 2, 2), np.ones((2, 2, 3)), data_format="channels_last")
+    assert "(12 of 15)" in figure.subfigs[0].get_suptitle()
+    assert len(figure.subfigs[0].axes) == 1 + 12 + 1
+
+
+def test_bars_and_matrices():
+    gate = np.linspace(0.2, 0.9, 8).astype("float32")
+    one = Recorded(
+        SEAttention(data_format="channels_last"), (1, 4, 4, 8), True, gate.reshape(1, 1, 1, 8)
+    )
+    drawing = describe(one, 0, (4, 4))
+    assert (drawing.kind, drawing.columns, drawing.what) == (
+        "bars",
+        "channel",
+        "gate of each channel",
+    )
+    np.testing.assert_array_equal(drawing.panels[""], gate)
+
+    image = np.random.default_rng(0).standard_normal((4, 4, 8)).astype("float32")
+    layer = SEAttention(reduction=2, data_format="channels_last", name="se")
+    (axes,) = visualize(layer, image, data_format="channels_last").axes
+    heights = [bar.get_height() for bar in axes.patches]
+    np.testing.assert_allclose(heights, attention_maps(layer, image[None])["se"][0, 0, 0])
+    assert axes.get_ylim() == (0, 1)
+    assert axes.get_xlabel() == "channel"
+
+
+def test_branches_and_matrices():
+    image = np.random.default_rng(0).standard_normal((4, 5, 8)).astype("float32")
+    options = {"data_format": "channels_last"}
+    (part,) = visualize(SKAttention(min_width=4, name="sk", **options), image, **options).subfigs
+    (axes,) = part.axes
+    weights = attention_maps(SKAttention(min_width=4, **options), image[None])
+    assert [text.get_text() for text in axes.get_legend().texts] == ["branch 0", "branch 1"]
+    heights = np.array([bar.get_height() for bar in axes.patches]).reshape(2, 8)
+    np.testing.assert_allclose(heights.sum(0), 1, rtol=1e-6)
+    assert weights["sk_attention"].shape == (1, 2, 8)
+
+    layer = ChannelSelfAttention(name="channels", **options)
+    (part,) = visualize(layer, image, **options).subfigs
+    axes, _ = part.axes
+    assert part.get_suptitle().endswith("weight of each channel for each channel")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("channel", "channel")
+    expected = attention_maps(layer, image[None])["channels"][0, 0]
+    np.testing.assert_array_equal(axes.images[0].get_array(), expected)
+
+
+WINDOWED = [
+    (HaloAttention(block_size=2, halo_size=1, num_heads=2), 2, 1, 2, 4),
+    (HaloAttention(block_size=3, halo_size=2, num_heads=2), 3, 2, 3, 7),
+    (OutlookAttention(2, kernel_size=3), 1, 1, 3, 3),
+    (OutlookAttention(2, kernel_size=5, strides=2), 2, 2, 5, 5),
+    (CoTAttention(kernel_size=5), 1, 2, 1, 5),
+]
+"""Layer, distance of its windows, how far they reach beyond, sides of the queries and the keys."""
+
+
+@pytest.mark.parametrize(("layer", "step", "margin", "queries", "keys"), WINDOWED)
+def test_windows_lie_where_they_are(layer, step, margin, queries, keys):
+    """Let every weight be the place of its key, then of its query, and look where it is drawn."""
+    height, width = 6, 12
+    rows, columns = -(-height // step), -(-width // step)
+    corner = 100 * np.arange(rows)[:, None] * step + np.arange(columns) * step  # (rows, columns)
+    places = 100 * np.arange(keys)[:, None] + np.arange(keys) - 101 * margin  # (keys, keys)
+    of_keys = corner.reshape(-1, 1, 1) + places.reshape(1, 1, -1) + np.zeros((1, queries**2, 1))
+    places = 100 * np.arange(queries)[:, None] + np.arange(queries)
+    places -= 101 * margin if queries == keys else 0
+    of_queries = corner.reshape(-1, 1, 1) + places.reshape(1, -1, 1) + np.zeros((1, 1, keys**2))
+    maps = tuple(np.stack([x, x])[None].astype("float32") for x in (of_keys, of_queries))
+    layer.data_format = "channels_last"
+    one = Recorded(layer, (1, height, width, 8), True, maps)
+    everywhere = 100 * np.arange(height)[:, None] + np.arange(width)
+    for row in range(height):
+        for column in range(width):
+            drawing = describe(one, 0, (2 * height, 2 * width), query=(2 * row, 2 * column + 1))
+            assert list(drawing.panels) == ["head 0", "head 1"]
+            assert drawing.frame == ((row, column), (height, width))
+            drawn = drawing.panels["head 1"]
+            inside = ~np.isnan(drawn)
+            np.testing.assert_array_equal(drawn[inside], everywhere[inside])
+            assert inside[row, column]
+            assert inside.sum() <= keys**2
+            same = describe(one, 0, (height, width), query=row * width + column)
+            np.testing.assert_array_equal(same.panels["head 1"], drawn)
+            drawn = describe(one, 1, (height, width), query=(row, column)).panels["head 0"]
+            np.testing.assert_array_equal(drawn[inside], 100 * row + column)
+
+
+def test_channels_first_is_drawn_alike():
+    x = np.random.default_rng(0).standard_normal((1, 4, 6, 8)).astype("float32")
+    for make in (CBAM, CoordinateAttention, SpatialGroupEnhance):
+        options = {"groups": 4} if make is SpatialGroupEnhance else {"reduction": 2}
+        last = make(data_format="channels_last", **options)
+        first = make(data_format="channels_first", **options)
+        (expected,) = record(last, x).values()
+        first.build((None, 8, None, None))
+        first.set_weights(last.get_weights())
+        (found,) = record(first, x.transpose(0, 3, 1, 2)).values()
+        for i in range(len(expected.each)):
+            one, other = (describe(each, i, (4, 6)) for each in (expected, found))
+            assert (one.kind, one.what) == (other.kind, other.what)
+            np.testing.assert_allclose(one.panels[""], other.panels[""], atol=1e-6)
+    image = x[0].transpose(2, 0, 1)
+    figure = visualize(first, image, data_format="channels_first")
+    assert figure.axes[0].images[0].get_array().shape == (4, 6)
+
+
+def test_gates_that_differ_by_position():
+    gates = np.random.default_rng(0).random((1, 4, 6, 8)).astype("float32")
+    layer = BAM(data_format="channels_last")
+    one = Recorded(
+        layer, (1, 4, 6, 8), True, (gates, gates[:, :, :1], gates[:, :1], gates[..., :2])
+    )
+    wholes = [describe(one, i, (4, 6)) for i in range(4)]
+    assert [drawing.what for drawing in wholes] == [
+        "gate of each position, mean over the channels",
+        "gate of each row, mean over the channels",
+        "gate of each column, mean over the channels",
+        "gate of each position, mean over the groups",
+    ]
+    np.testing.assert_allclose(wholes[0].panels[""], gates[0].mean(-1), rtol=1e-6)
+    np.testing.assert_allclose(
+        wholes[1].panels[""], np.tile(gates[0, :, :1].mean(-1), (1, 6)), rtol=1e-6
+    )
+    third = describe(one, 0, (4, 6), head=3)
+    assert third.what == "gate of each position, channel 3"
+    np.testing.assert_array_equal(third.panels[""], gates[0, ..., 3])
+
+
+def test_a_class_token_is_no_position():
+    attention = np.random.default_rng(0).random((1, 2, 13, 13)).astype("float32")
+    one = Recorded(Known(attention), (1, 13, 8), True, attention)
+    drawing = describe(one, 0, (30, 40), query=(12, 11))  # cell (1, 1) of 3 x 4: token 1 + 5
+    np.testing.assert_array_equal(drawing.panels["head 0"], attention[0, 0, 6, 1:].reshape(3, 4))
+    assert drawing.frame == ((1, 1), (3, 4))
+    drawing = describe(one, 0, (30, 40), query=0)
+    np.testing.assert_array_equal(drawing.panels["head 1"], attention[0, 1, 0, 1:].reshape(3, 4))
+    assert drawing.frame is None
+    assert describe(one, 0, (10, 10)).kind == "matrix"  # 12 or 13 tokens make no square
+
+
+def test_keys_of_another_input_are_no_positions():
+    attention = np.random.default_rng(0).random((1, 1, 12, 12)).astype("float32")
+    one = Recorded(Known(attention), (1, 12, 8), False, attention)
+    drawing = describe(one, 0, (3, 4))
+    assert drawing.what == "weight of each key, at each position"
+    np.testing.assert_array_equal(drawing.panels["key 5"], attention[0, 0, :, 5].reshape(3, 4))
+    drawing = describe(one, 0, (3, 4), query=(1, 1))
+    assert (drawing.kind, drawing.columns) == ("bars", "key")
+    np.testing.assert_array_equal(drawing.panels[""], attention[0, 0, 5])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"layer": "atention"}, "must be one of 'attention', 'backbone/attention'.*Did you mean"),
+        ({"query": (4, 0)}, "`query` must be .row, column. of a pixel of the image of 4 x 4"),
+        ({"query": "left"}, "`query` must be .*'left'"),
+        ({"image": np.ones((4, 4))}, r"`image` must be one image.*shape \(4, 4\)"),
+        ({"image": np.ones((2, 4, 4, 8))}, "`image` must be one image"),
+        ({"data_format": "first"}, "`data_format` must be"),
+    ],
+)
+def test_bad_arguments(options, words):
+    options = {"image": np.ones((4, 4, 8)), "data_format": "channels_last", **options}
+    with pytest.raises(ValueError, match=words):
+        visualize(small_model(), options.pop("image"), **options)
+
+
+@pytest.mark.parametrize("options", [{"head": 2}, {"head": -1}, {"head": True}, {"query": 16}])
+def test_no_such_head_or_query(options):
+    model = attending(np.ones((1, 2, 16, 16), "float32"), 4, 4)
+    with pytest.raises(ValueError, match=r"must be the number of one of the \d+ (heads|queries)"):
+        visualize(model, np.ones((4, 4, 3)), data_format="channels_last", **options)
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="pip install"):
+        visualize(small_model(), np.ones((4, 4, 8)), data_format="channels_last")
+
+
+def test_public_names():
+    assert attn_core.attention_maps is attention_maps
+    assert attn_core.visualize is visualize
