@@ -4,29 +4,33 @@ python scripts/docs_pages.py
 """
 
 import inspect
-import json
 import math
-import re
 import runpy
 import shutil
 import warnings
 from pathlib import Path
 
+import attn_core
 import keras
+import mechanism_pages
+import verified
 from attn_core import catalog, compat, layers, models
+from docstring_sections import differences as differs
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "build" / "docs"
-ERRORS = ROOT / "build" / "reference"
 
 
 def api() -> str:
-    """Return the page of all layers and models."""
-    lines = ["# API", "", "## Weights", "", "::: attn_core.load_torch_weights", "", "## Layers", ""]
+    """Return the page of all functions and networks; layers have pages of their own."""
+    functions = [n for n in attn_core.__all__ if inspect.isfunction(getattr(attn_core, n))]
+    lines = ["# API", "", "## Functions", ""]
+    lines += [f"::: attn_core.{name}\n" for name in functions]
+    lines += ["## Layers", "", "| Layer | Mechanism |", "|---|---|"]
     for mechanism in catalog.MECHANISMS:
-        lines += [f"### {mechanism.number}. {mechanism.name}", "", mechanism.summary, ""]
-        lines += [f"::: attn_core.layers.{name}\n" for name in mechanism.layers]
-    lines += ["## Models", ""]
+        page = f"[{mechanism.name}](mechanisms/{mechanism.key}.md#import-and-signature)"
+        lines += [f"| `{name}` | {page} |" for name in mechanism.layers]
+    lines += ["", "## Networks", ""]
     lines += [f"::: attn_core.models.{name}\n" for name in models.__all__]
     return "\n".join(lines)
 
@@ -44,10 +48,7 @@ def differences() -> str:
     for mechanism in catalog.MECHANISMS:
         lines += [f"## {mechanism.number}. {mechanism.name}", ""]
         for name in mechanism.layers:
-            documentation = inspect.getdoc(getattr(layers, name))
-            section = re.search(r"Differs from the [\w-]+:\n((?:    .*\n?|\n)+)", documentation)
-            text = inspect.cleandoc(section.group(1))
-            lines += [f"**`{name}`** {text}", ""]
+            lines += [f"**`{name}`** {differs(getattr(layers, name))}", ""]
     return "\n".join(lines)
 
 
@@ -85,29 +86,6 @@ def old_names() -> str:
     return "\n".join(lines)
 
 
-def errors() -> str:
-    """Return the table of errors against the reference vectors, from the last test runs."""
-    worst = {}
-    backends = sorted(path.name for path in ERRORS.glob("*")) if ERRORS.exists() else []
-    for backend in backends:
-        for path in (ERRORS / backend).glob("*.json"):
-            result = json.loads(path.read_text())
-            row = worst.setdefault(result["layer"], {})
-            row[backend] = max(row.get(backend, 0.0), *result["errors"].values())
-    if not worst:
-        return "The table appears here once the tests have run.\n"
-    lines = [
-        "Largest absolute error of outputs, gradients and outputs in training:",
-        "",
-        "| Layer | " + " | ".join(backends) + " |",
-        "|---|" + "--:|" * len(backends),
-    ]
-    for layer, row in sorted(worst.items()):
-        cells = [f"{row[name]:.1e}" if name in row else "" for name in backends]
-        lines.append(f"| `{layer}` | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def parameters() -> str:
     """Return the table of the networks' parameters, ours beside the authors'."""
     expected = runpy.run_path(str(ROOT / "tests" / "networks.py"))["PARAMETERS"]
@@ -122,18 +100,28 @@ def parameters() -> str:
     return "\n".join(lines)
 
 
+def add(page: str, text: str) -> None:
+    """Add text to a page of docs/."""
+    with (TARGET / page).open("a") as file:
+        file.write(f"\n{text}\n")
+
+
 def main() -> None:
     """Write all pages."""
     shutil.rmtree(TARGET, ignore_errors=True)
     shutil.copytree(ROOT / "docs", TARGET)
+    (TARGET / "mechanisms").mkdir()
+    for mechanism in catalog.MECHANISMS:
+        page = mechanism_pages.page(mechanism)
+        (TARGET / "mechanisms" / f"{mechanism.key}.md").write_text(page)
     (TARGET / "api.md").write_text(api())
     (TARGET / "differences.md").write_text(differences())
     (TARGET / "external-attention.md").write_text(old_names())
     shutil.copy(ROOT / "CHANGELOG.md", TARGET / "changelog.md")
-    with (TARGET / "verification.md").open("a") as page:
-        page.write("\n## The errors seen\n\n" + errors())
-    with (TARGET / "models.md").open("a") as page:
-        page.write("\n## The variants\n\n" + parameters())
+    add("choose.md", mechanism_pages.chooser())
+    add("models.md", f"## The variants\n\n{parameters()}")
+    what = "Largest absolute error of outputs, gradients and outputs in training:"
+    add("verification.md", f"## The errors seen\n\n{what}\n\n{verified.table()}")
 
 
 if __name__ == "__main__":
