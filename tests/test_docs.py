@@ -94,6 +94,11 @@ def test_drawing(key):
     assert max(map(len, lines)) <= flow_drawings.LETTERS
 
 
+def test_lines_that_overlap_lie_apart():
+    chains = flow_drawings.parse(("x -> a -> b -> c -> d -> y", "x -> b", "b -> d", "c -> y"))
+    assert flow_drawings.columns(chains, flow_drawings.rows(chains))[1] == [0, 1, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("flow", "words"),
     [
