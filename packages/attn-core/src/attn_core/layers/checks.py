@@ -2,6 +2,8 @@
 
 from numbers import Integral, Real
 
+import keras
+
 
 class Checks:
     """Methods that check one argument each, return its value, and raise a ValueError."""
@@ -56,6 +58,15 @@ class Checks:
             expected = ", ".join(repr(choice) for choice in choices)
             raise self.error(f"`{name}` must be one of {expected}.", f"{name}={value!r}")
         return value
+
+    def activation_function(self, name: str, value):
+        """Check that argument `name` names a Keras activation; return its function."""
+        try:
+            return keras.activations.get(value)
+        except (TypeError, ValueError) as error:
+            raise self.error(
+                f"`{name}` must be the name of a Keras activation.", f"{name}={value!r}"
+            ) from error
 
     def sequence(self, name: str, value, check, length: int | None = None) -> tuple:
         """Check that argument `name` is a non-empty list or tuple; `check(name, item)` each."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 import keras
 from keras import layers, ops
 
-from attn_core.layers.branches.parnet import FusedParNetAttention, ParNetAttention, _fold
+from attn_core.layers.branches.parnet import FusedParNetAttention, ParNetAttention, fold_norm
 from attn_core.layers.convolution import Conv2D
 from attn_core.layers.normalization import BatchNormalization
 from attn_core.models.base import AttentionModel, Block, drop_path_rates, stochastic_depth
@@ -63,7 +63,7 @@ class ParNetTransition(Block):
         self.strides = strides
         self.groups = groups
         self.activation = activation
-        self.activate = keras.activations.get(activation)
+        self.activate = self.activation_function("activation", activation)
         self.divisible("`filters`", filters, "groups", groups)
 
     def build(self, input_shape):
@@ -118,8 +118,8 @@ class ParNetTransition(Block):
         """Return the inference form: a new, built layer with equal outputs in inference."""
         fused = FusedParNetTransition.from_config({**self.get_config(), "name": None})
         fused.build((None, None, None, self.channels))
-        kernel, bias = _fold(self.spatial.kernel, self.spatial_norm)
-        pooled, offset = _fold(self.pointwise.kernel, self.pointwise_norm)
+        kernel, bias = fold_norm(self.spatial.kernel, self.spatial_norm)
+        pooled, offset = fold_norm(self.pointwise.kernel, self.pointwise_norm)
         if self.strides == 2:  # the pooling averages pixels 1 and 2 of the three under the kernel
             kernel[1:, 1:] += pooled / 4
         else:
@@ -274,12 +274,7 @@ class ParNet(AttentionModel):
                 f"filters={filters!r}",
             )
         depths = self.per_stage("depths", depths, len(filters) - 1, self.integer)
-        try:
-            keras.activations.get(activation)
-        except (TypeError, ValueError) as error:
-            raise self.error(
-                "`activation` must be the name of a Keras activation.", f"activation={activation!r}"
-            ) from error
+        self.activation_function("activation", activation)
         config = {
             "filters": filters,
             "depths": depths,

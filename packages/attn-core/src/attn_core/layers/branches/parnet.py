@@ -56,12 +56,7 @@ class ParNetAttention(ImageLayer):
 
     def __init__(self, *, activation="silu", **kwargs):
         super().__init__(**kwargs)
-        try:
-            self.activate = keras.activations.get(activation)
-        except (TypeError, ValueError) as error:
-            raise self.error(
-                "`activation` must be the name of a Keras activation.", f"activation={activation!r}"
-            ) from error
+        self.activate = self.activation_function("activation", activation)
         self.activation = activation
 
     def build(self, input_shape):
@@ -125,8 +120,8 @@ class ParNetAttention(ImageLayer):
         for source, target in zip(ours, theirs, strict=True):
             target.assign(source)
 
-        kernel, bias = _fold(self.spatial.kernel, self.spatial_norm)
-        centre, offset = _fold(self.pointwise.kernel, self.pointwise_norm)
+        kernel, bias = fold_norm(self.spatial.kernel, self.spatial_norm)
+        centre, offset = fold_norm(self.pointwise.kernel, self.pointwise_norm)
         kernel[1, 1] += centre
         fused.spatial.kernel.assign(kernel)
         fused.spatial.bias.assign(bias + offset)
@@ -180,7 +175,7 @@ class FusedParNetAttention(ParNetAttention):
         }
 
 
-def _fold(kernel, norm):
+def fold_norm(kernel, norm):
     """Return, in float64, kernel and bias of a convolution with its batch normalization."""
     variables = (kernel, norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
     kernel, gamma, beta, average, variance = (
