@@ -35,8 +35,7 @@ TINY = {
 """Arguments of one small network of each class, for images of 64 x 64 pixels."""
 
 PARAMETERS = {
-    # The papers' variants as timm 1.0 builds them (`coatnet_0_224` to `coatnet_5_224`), trainable
-    # parameters counted there.
+    # The papers' variants as timm 1.0 builds them (`coatnet_0_224` to `coatnet_5_224`).
     "CoAtNet": {
         "coatnet_0": 25_036_820,
         "coatnet_1": 42_225_776,
@@ -45,10 +44,9 @@ PARAMETERS = {
         "coatnet_4": 275_425_288,
         "coatnet_5": 687_472_008,
     },
-    # JDAI-CV/CoTNet `models/cotnet.py` with `models/resnet.py`, parameters counted there.
+    # JDAI-CV/CoTNet `models/cotnet.py` with `models/resnet.py`.
     "CoTNet": {"cotnet_50": 22_222_416, "cotnet_101": 38_272_048},
-    # raoyongming/GFNet: the classes of `gfnet.py` with the arguments of `main_gfnet.py`, parameters
-    # counted there.
+    # raoyongming/GFNet: the classes of `gfnet.py` with the arguments of `main_gfnet.py`.
     "GFNet": {
         "gfnet_ti": 7_511_784,
         "gfnet_xs": 15_985_768,
@@ -60,8 +58,8 @@ PARAMETERS = {
         "gfnet_h_s": 32_162_632,
         "gfnet_h_b": 53_744_200,
     },
-    # apple/ml-cvnets: the modules of `MobileViT` and `MobileViTv2` with their `get_configuration`,
-    # parameters counted there; timm 1.0 (`mobilevit_*`, `mobilevitv2_*`) has the same.
+    # apple/ml-cvnets: the modules of `MobileViT` and `MobileViTv2` with their `get_configuration`;
+    # timm 1.0 (`mobilevit_*`, `mobilevitv2_*`) has the same.
     "MobileViT": {
         "mobilevit_xxs": 1_272_024,
         "mobilevit_xs": 2_317_848,
@@ -77,22 +75,21 @@ PARAMETERS = {
         "mobilevitv2_200": 18_449_329,
     },
     # imankgoyal/NonDeepNetworks, folder imagenet: timm/models/simplenet_impl/simpnet.py with the
-    # files of models/ that train_models.sh names, parameters counted there.
+    # files of models/ that train_models.sh names.
     "ParNet": {
         "parnet_s": 20_930_936,
         "parnet_m": 38_953_256,
         "parnet_l": 60_180_008,
         "parnet_xl": 93_176_168,
     },
-    # wofmanaf/ResT `models/rest.py`, parameters counted there.
+    # wofmanaf/ResT `models/rest.py`.
     "ResT": {
         "rest_lite": 10_508_300,
         "rest_small": 13_679_708,
         "rest_base": 30_327_052,
         "rest_large": 51_676_156,
     },
-    # sail-sg/volo `models/volo.py`, as timm 1.0 has it (`volo_d1_224` to `volo_d5_224`), parameters
-    # counted there.
+    # sail-sg/volo `models/volo.py`, as timm 1.0 has it (`volo_d1_224` to `volo_d5_224`).
     "VOLO": {
         "volo_d1": 26_632_040,
         "volo_d2": 58_678_336,
@@ -100,7 +97,7 @@ PARAMETERS = {
         "volo_d4": 192_961_520,
         "volo_d5": 295_455_584,
     },
-    # houqb/VisionPermutator `models/vip.py`, parameters counted there (a comment in it gives M7
+    # houqb/VisionPermutator `models/vip.py` (a comment in it gives M7
     # 55,534,632, which its code does not have).
     "VisionPermutator": {
         "vip_s14": 29_892_904,
@@ -109,4 +106,7 @@ PARAMETERS = {
         "vip_l7": 87_784_936,
     },
 }
-"""Trainable parameters of each published variant, by class, and where each figure comes from."""
+"""Trainable parameters of each published variant, by class.
+
+Each figure was counted in PyTorch, in a network built of the constructors that the comment names.
+"""

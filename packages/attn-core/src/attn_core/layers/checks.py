@@ -35,9 +35,9 @@ class Checks:
         return value
 
     def positive(self, name: str, value) -> float:
-        """Check that argument `name` is a number above 0."""
-        if not self.number(name, value, 0.0) > 0:
-            raise self.error(f"`{name}` must be a number > 0.", f"{name}={value!r}")
+        """Check that argument `name` is a finite number above 0."""
+        if not 0 < self.number(name, value, 0.0) < float("inf"):
+            raise self.error(f"`{name}` must be a finite number > 0.", f"{name}={value!r}")
         return value
 
     def rate(self, name: str, value) -> float:

@@ -29,7 +29,7 @@ class AttentionModel(Checks, keras.Model):
         return list(cls.VARIANTS)
 
     @classmethod
-    def from_variant(cls, name: str, **arguments):
+    def from_variant(cls, name: str, /, **arguments):
         """Return a published variant.
 
         Args:
