@@ -140,8 +140,9 @@ def test_a_model_that_was_not_built():
 
 
 def test_mixed_precision_gives_float32():
-    maps = attention_maps(SEAttention(dtype="mixed_bfloat16"), np.ones((1, 4, 4, 8), "float32"))
-    assert maps["se_attention"].dtype == np.float32
+    layer = SEAttention(name="se", dtype="mixed_bfloat16")
+    maps = attention_maps(layer, np.ones((1, 4, 4, 8), "float32"))
+    assert maps["se"].dtype == np.float32
 
 
 def test_a_model_without_maps():
@@ -237,11 +238,11 @@ def test_branches_and_matrices():
     options = {"data_format": "channels_last"}
     (part,) = visualize(SKAttention(min_width=4, name="sk", **options), image, **options).subfigs
     (axes,) = part.axes
-    weights = attention_maps(SKAttention(min_width=4, **options), image[None])
+    weights = attention_maps(SKAttention(min_width=4, name="sk", **options), image[None])
     assert [text.get_text() for text in axes.get_legend().texts] == ["branch 0", "branch 1"]
     heights = np.array([bar.get_height() for bar in axes.patches]).reshape(2, 8)
     np.testing.assert_allclose(heights.sum(0), 1, rtol=1e-6)
-    assert weights["sk_attention"].shape == (1, 2, 8)
+    assert weights["sk"].shape == (1, 2, 8)
 
     layer = ChannelSelfAttention(name="channels", **options)
     (part,) = visualize(layer, image, **options).subfigs

@@ -76,7 +76,7 @@ class AttentionModel(Checks, keras.Model):
         first, or the map itself where there is one stage; the last is the output of
         `include_top=False`.
         """
-        return keras.Model(self.inputs, list(self._stages), name=f"{self.name}_feature_maps")
+        return keras.Model(self.input, list(self._stages), name=f"{self.name}_feature_maps")
 
     def resized(self, image_size, **arguments) -> "AttentionModel":
         """Return this network for images of another size, with its weights.
