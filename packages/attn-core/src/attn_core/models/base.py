@@ -102,7 +102,7 @@ class AttentionModel(Checks, keras.Model):
         lost = {}
         for ours, theirs in zip(model.variables, self.variables, strict=True):
             if ours.shape == theirs.shape:
-                ours.assign(theirs)
+                ours.assign(keras.ops.copy(theirs))  # on JAX, training gives away what is shared
             else:
                 lost[id(ours)] = ours.path
         for ours, theirs in zip(model._flatten_layers(), self._flatten_layers(), strict=True):

@@ -126,7 +126,7 @@ class ParNetTransition(Block):
             kernel[1:2, 1:2] += pooled
         fused.spatial.kernel.assign(kernel)
         fused.spatial.bias.assign(bias + offset)
-        fused.gate.kernel.assign(self.gate.kernel)
+        fused.gate.kernel.assign(ops.copy(self.gate.kernel))
         return fused
 
     def torch_names(self) -> dict:

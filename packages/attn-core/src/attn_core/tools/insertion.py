@@ -248,4 +248,5 @@ def _copy_weights(layer: keras.layers.Layer, twin: keras.layers.Layer) -> None:
     for part, other in pairs:  # `set_weights` would not tell Normalization, for one
         weights = {}
         part.save_own_variables(weights)
-        other.load_own_variables(weights)
+        # Copies: on JAX, training gives away what is shared.
+        other.load_own_variables({key: keras.ops.copy(value) for key, value in weights.items()})

@@ -118,7 +118,7 @@ class ParNetAttention(ImageLayer):
         fused.build(self.own_shape((None, None, None, channels)))
         ours, theirs = (layer.norm.weights + layer.gate.weights for layer in (self, fused))
         for source, target in zip(ours, theirs, strict=True):
-            target.assign(source)
+            target.assign(ops.copy(source))  # on JAX, training gives away what is shared
 
         kernel, bias = fold_norm(self.spatial.kernel, self.spatial_norm)
         centre, offset = fold_norm(self.pointwise.kernel, self.pointwise_norm)
