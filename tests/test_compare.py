@@ -110,13 +110,18 @@ def test_usual_sizes():
     assert module.usual_sizes((8, 196, 256)) == (49, 784)
 
 
-def test_continues_after_an_interruption(tmp_path, profiled):
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(9)], ids=["ctrl-c", "killed"])
+def test_continues_after_an_interruption(tmp_path, profiled, stop):
     names = ("--attention", "se,eca,coordinate", "--shape", "2x4x4x16")
-    profiled.error, profiled.at = KeyboardInterrupt(), 2
+    profiled.error, profiled.at = stop, 2
     result = run(tmp_path, *names, *QUICK)
-    assert result.exit_code == 130
-    assert "Interrupted" in result.output
-    assert [row["layer"] for row in rows(tmp_path)] == ["SEAttention"]
+    if isinstance(stop, KeyboardInterrupt):
+        assert result.exit_code == 130
+        assert "Interrupted" in result.output
+        assert [row["layer"] for row in rows(tmp_path)] == ["SEAttention"]
+    else:  # nothing can be said or done any more
+        assert result.exit_code == 9
+        assert [path.name for path in tmp_path.iterdir()] == ["compare.json"]
 
     profiled.error = None
     profiled.calls.clear()

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from math import log2, prod
 
 import keras
@@ -46,8 +47,7 @@ def count(layer: keras.layers.Layer, input_shape: tuple) -> Count:
     trace = _Trace()
     given = keras.KerasTensor(input_shape, dtype=_input_dtype(layer))
     with _lock, as_written(), _watching(trace):
-        output = layer(given)
-    outputs = keras.tree.flatten(output)
+        outputs = _symbolically(lambda: keras.tree.flatten(layer(given)))
     peak, saved = trace.memory(given, outputs)
     shapes = tuple(tuple(one.shape) for one in outputs)
     return Count(
@@ -57,6 +57,19 @@ def count(layer: keras.layers.Layer, input_shape: tuple) -> Count:
         saved,
         shapes[0] if len(shapes) == 1 else shapes,
     )
+
+
+def _symbolically(run):
+    """Return what `run` returns: on JAX out of a trace, which does not compute with weights.
+
+    Each small operation on them would be compiled for itself.
+    """
+    if keras.config.backend() != "jax":
+        return run()
+    returned = []
+    with keras.StatelessScope():  # weights that are created get their values on leaving it
+        import_module("jax").eval_shape(lambda: returned.append(run()))
+    return returned[0]
 
 
 def _input_dtype(layer) -> str:

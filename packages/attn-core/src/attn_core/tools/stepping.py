@@ -22,7 +22,8 @@ def training_step(layer: keras.layers.Layer, x, compiled: bool) -> Callable[[], 
     """Return a function that takes a step of gradient descent, and waits until it is done.
 
     The loss is the mean square of the output. A layer stands inside a network, so that the gradient
-    of its input is computed too; that of a model's input is not. The step changes the weights.
+    of its input is computed too; that of a model's input is not. The step changes the weights; the
+    function returns them, and the gradient of the input where there is one.
     """
     return _backend()(layer, ops.convert_to_tensor(x), compiled)[1]
 
@@ -66,14 +67,14 @@ def _jax(layer, x, compiled):
     def learn(weights, others, x):
         gradients, others = jax.grad(loss, wanted, has_aux=True)(weights, x, others)
         weights = [w - LEARNING_RATE * g for w, g in zip(weights, gradients[0], strict=True)]
-        return weights, others, gradients[1:]
+        return weights, others, gradients[1] if _inside(layer) else None
 
     def forward():
         return jax.block_until_ready(infer(*state, x))
 
     def train():
-        state[0], state[1], rest = learn(*state, x)
-        return jax.block_until_ready((*state, rest))
+        state[0], state[1], gradient = jax.block_until_ready(learn(*state, x))
+        return state[0], gradient
 
     return forward, train
 
@@ -97,17 +98,19 @@ def _tensorflow(layer, x, compiled):
         for weight, gradient in zip(weights, gradients, strict=False):
             if gradient is not None:
                 weight.assign_sub(LEARNING_RATE * gradient)
-        return gradients[len(weights) :]
+        return gradients[-1] if _inside(layer) else None
 
-    def waiting(step):
-        def run():
-            result = step(x)
-            tf.test.experimental.sync_devices()
-            return result
+    def forward():
+        result = infer(x)
+        tf.test.experimental.sync_devices()
+        return result
 
-        return run
+    def train():
+        gradient = learn(x)
+        tf.test.experimental.sync_devices()
+        return weights, gradient
 
-    return waiting(infer), waiting(learn)
+    return forward, train
 
 
 def _torch(layer, x, compiled):
@@ -138,6 +141,6 @@ def _torch(layer, x, compiled):
                 if gradient is not None:
                     weight.sub_(gradient, alpha=LEARNING_RATE)
         wait()
-        return gradients[len(weights) :]
+        return weights, gradients[-1] if _inside(layer) else None
 
     return forward, train
