@@ -71,6 +71,15 @@ def parity(session: nox.Session) -> None:
     run_with(session, backends[0], "tests/parity.py", "compare", *backends)
 
 
+@nox.session(venv_backend="none")
+def distribution(session: nox.Session) -> None:
+    """Several devices and processes, and kills, after tests(backend): `... -- jax torch`."""
+    for backend in session.posargs or BACKENDS:
+        if backend not in BACKENDS:
+            session.error(f"Name some of {', '.join(BACKENDS)}. Received: {backend}")
+        run_with(session, backend, "-m", "pytest", "tests/distribution")
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train with attention on handwritten digits: `nox -s demo -- --attention se,cbam`."""
