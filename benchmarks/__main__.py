@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.results import save
+
 app = typer.Typer(no_args_is_help=True, help="Time and memory, side by side in one run.")
 Folder = Annotated[Path, typer.Option(help="Folder for the JSON file.")]
 
@@ -25,12 +27,6 @@ def in_process(module: str, request: str) -> dict:
     if result.returncode:
         raise RuntimeError(f"{module} {request}:\n{result.stderr}")
     return json.loads(result.stdout.splitlines()[-1])
-
-
-def save(results: dict, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1))
-    typer.echo(f"Saved {path}")
 
 
 @app.command()

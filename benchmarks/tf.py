@@ -4,7 +4,6 @@ filters   the portable global filter against the FFTs; attn_tf's default follows
 exports   what export reports of networks with untrained weights
 """
 
-import json
 import statistics
 import tempfile
 import time
@@ -21,6 +20,8 @@ import typer
 from attn_core import models
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.results import save
 
 app = typer.Typer(no_args_is_help=True, help="Filters and exports on TensorFlow.")
 Folder = Annotated[Path, typer.Option(help="Folder for the JSON file.")]
@@ -189,12 +190,6 @@ def exports(out: Folder = Path("build/bench")) -> None:
             )
     Console(width=100).print(table)
     save(results, out / "exports-tensorflow.json")
-
-
-def save(results: dict, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1))
-    typer.echo(f"Saved {path}")
 
 
 if __name__ == "__main__":
