@@ -23,7 +23,7 @@ def groups(*names: str) -> list[str]:
 def environment(session: nox.Session, backend: str) -> dict[str, str]:
     """Return the variables of a backend's process; JAX keeps what it compiled."""
     cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(Path(session.cache_dir) / "jax"),
+        "JAX_COMPILATION_CACHE_DIR": str(Path(session.cache_dir).resolve() / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
