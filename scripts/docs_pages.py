@@ -11,10 +11,12 @@ import warnings
 from pathlib import Path
 
 import attn_core
+import exported
 import keras
 import mechanism_pages
 import verified
 from attn_core import catalog, compat, layers, models
+from collection_texts import DIFFERENCES
 from docstring_sections import differences as differs
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +61,12 @@ def old_names() -> str:
         "",
         "Change the import alone: `from attention.SEAttention import SEAttention` becomes "
         "`from attn_core.compat import SEAttention`. The mathematics is the authors', not that "
-        "collection's: [what differs](differences.md) says where the two part.",
+        "collection's: where its layer computes something else, results change, and weights "
+        "trained with it do not carry over.",
+        "",
+        *collection(),
+        "",
+        "## Names and arguments",
         "",
         "| Old name and arguments | Layer | Arguments there |",
         "|---|---|---|",
@@ -84,6 +91,29 @@ def old_names() -> str:
         ]
         lines.append(f"| `{name}{signature}` | `{new}` | {'; '.join(filter(None, notes))} |")
     return "\n".join(lines)
+
+
+def collection() -> list[str]:
+    """Return what the collection's layers compute, as lines of Markdown."""
+    verdicts = [verdict for verdict, _ in DIFFERENCES.values()]
+    return [
+        "## What its layers compute",
+        "",
+        f"Of its {len(verdicts)} names {verdicts.count('yes')} compute what the authors' code "
+        f"does, {verdicts.count('in part')} do in part. No layer loads from a `.keras` file, and "
+        "most need a fixed batch size. [What differs](differences.md) has the PyTorch collection "
+        "too, and where papers and released code part.",
+        "",
+        "| Old name | As the authors | What it does otherwise |",
+        "|---|---|---|",
+        *(f"| `{name}` | {same} | {how} |" for name, (same, how) in DIFFERENCES.items()),
+    ]
+
+
+def contributing() -> str:
+    """Return CONTRIBUTING.md with its links as they are on the site."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return text.replace("](docs/", "](").replace("](CHANGELOG.md", "](changelog.md")
 
 
 def parameters() -> str:
@@ -117,8 +147,10 @@ def main() -> None:
     (TARGET / "api.md").write_text(api())
     (TARGET / "differences.md").write_text(differences())
     (TARGET / "external-attention.md").write_text(old_names())
+    (TARGET / "contributing.md").write_text(contributing())
     shutil.copy(ROOT / "CHANGELOG.md", TARGET / "changelog.md")
     add("choose.md", mechanism_pages.chooser())
+    add("deploy.md", exported.table())
     add("models.md", f"## The variants\n\n{parameters()}")
     what = "Largest absolute error of outputs, gradients and outputs in training:"
     add("verification.md", f"## The errors seen\n\n{what}\n\n{verified.table()}")

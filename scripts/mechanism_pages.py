@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 from functools import cache
 from textwrap import dedent
 
+import exported
 import keras
 from attn_core import layers
 from attn_core.catalog import MECHANISMS, Mechanism
@@ -285,8 +286,9 @@ def support(mechanism: Mechanism) -> str:
     abilities = {name: _abilities(name) for name in mechanism.layers}
     lines = ["| | " + " | ".join(f"`{name}`" for name in abilities) + " |"]
     lines.append("|---|" + "---|" * len(abilities))
-    for row in next(iter(abilities.values())):
-        lines.append(f"| {row} | " + " | ".join(a[row] for a in abilities.values()) + " |")
+    for row in dict.fromkeys(row for one in abilities.values() for row in one):
+        cells = (one.get(row, "not tried") for one in abilities.values())
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -305,7 +307,7 @@ def _abilities(name: str) -> dict[str, str]:
         "`insert_attention`": "yes" if keeps_shape(name) else "no, changes the shape",
         "Authors' weights": "yes" if hasattr(cls, "torch_names") else "no",
         "`.keras` files": "yes",
-    }
+    } | exported.support(name)
 
 
 def takes_any_size(name: str) -> bool:

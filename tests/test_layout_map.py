@@ -35,10 +35,10 @@ def test_first_by_outputs_second_by_inputs():
 def test_what_does_not_divide_or_is_small_stays_whole():
     three_heads = built(RelativeSelfAttention(3, key_dim=4))
     assert set(split(layout_map(three_heads, MESH, min_size=1)).values()) == {None}
-    odd = built(MBConv(9, expansion=1), (None, 4, 4, 9))
-    assert set(split(layout_map(odd, MESH, min_size=1)).values()) == {None}
     block = built(MBConv(8))
     assert set(split(layout_map(block, MESH)).values()) == {None}
+    three = DeviceMesh((1, 3), ("batch", "model"), ["cpu:0", "cpu:1", "cpu:2"])
+    assert set(split(layout_map(block, three, min_size=1)).values()) == {None}
     assert set(split(layout_map(block, MESH, min_size=1)).values()) > {None}
 
 
