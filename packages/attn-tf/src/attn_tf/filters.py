@@ -5,7 +5,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from attn_core.ops.lowering import exact_products
-from attn_core.ops.precision import upcast
 from attn_core.ops.spectra import by_matrices
 
 LARGEST_SIDE = 7
@@ -50,16 +49,11 @@ class GlobalFilter(attn_core.GlobalFilter):
         super().__init__(spatial_shape, **kwargs)
         self.method = self.choice("method", method, (None, "fft", "matrix"))
 
-    def call(self, x):
-        """Filter `x`."""
-        x = self.to_channels_last(x)
-        x = tf.reshape(x, (-1, *self.size, x.shape[-1]))  # H and W known, in every graph
+    def transform(self):
+        """Return how to filter, as in `filter_spectrum`."""
         small = max(self.size) <= LARGEST_SIDE and exact_products()
         method = self.method or ("matrix" if small else "fft")
-        transform = by_fft if method == "fft" else by_matrices
-        wide = upcast(x)
-        y = transform(wide, tf.cast(self.filter, wide.dtype))
-        return self.from_channels_last(tf.cast(y, x.dtype))
+        return by_fft if method == "fft" else by_matrices
 
 
 def by_fft(x, spectrum):

@@ -31,7 +31,7 @@ LARGEST_SIDE = 32
 """The longest side of an image that is filtered by matrix products."""
 
 
-def filter_spectrum(x, spectrum):
+def filter_spectrum(x, spectrum, transform=None):
     """Multiply the spectrum of each channel: irfft2(rfft2(x) * spectrum), in float32 or float64.
 
     As in PyTorch, the inverse ignores what cannot be in the spectrum of a real image: the imaginary
@@ -40,15 +40,17 @@ def filter_spectrum(x, spectrum):
     Args:
         x: Image, `(B, H, W, C)`, of known height and width.
         spectrum: `(H, W // 2 + 1, C, 2)`, real and imaginary parts.
+        transform: `by_matrices`, `by_fft` or a function like them; `None` = the faster of the two.
 
     Returns:
         Image of the shape and dtype of `x`.
     """
     dtype, x = x.dtype, upcast(x)
     spectrum = ops.cast(spectrum, x.dtype)
-    small = max(x.shape[1], x.shape[2]) <= LARGEST_SIDE and exact_products()
-    narrows = backend.standardize_dtype(dtype) == "float64"  # on PyTorch Keras' matmul does
-    transform = by_matrices if small and not narrows else _by_fft
+    if transform is None:
+        small = max(x.shape[1], x.shape[2]) <= LARGEST_SIDE and exact_products()
+        narrows = backend.standardize_dtype(dtype) == "float64"  # on PyTorch Keras' matmul does
+        transform = by_matrices if small and not narrows else by_fft
     return ops.cast(transform(x, spectrum), dtype)
 
 
@@ -58,8 +60,9 @@ def _multiply(real, imaginary, spectrum):
     return real * a - imaginary * b, real * b + imaginary * a
 
 
-def _by_fft(x, spectrum):
-    height, width = x.shape[1:3]
+def by_fft(x, spectrum):
+    """Filter by FFTs; float32 or float64."""
+    height, width = map(int, x.shape[1:3])
     real, imaginary = ops.rfft(ops.transpose(x, (0, 3, 1, 2)))  # (B, C, H, W // 2 + 1)
     real, imaginary = ops.fft((_turn(real), _turn(imaginary)))  # (B, C, W // 2 + 1, H)
     # 1 / H belongs to the inverse below, which is the conjugate of the DFT of the conjugate.
@@ -76,7 +79,7 @@ def _turn(x):
 
 def by_matrices(x, spectrum):
     """Return irfft2(rfft2(x) * spectrum) by products with the matrices of the transforms."""
-    height, width, channels = x.shape[1:]
+    height, width, channels = map(int, x.shape[1:])  # PyTorch's tracer has tensors for numbers
     columns = width // 2 + 1
     rows_dft, columns_dft, rows_inverse, columns_inverse = (
         ops.convert_to_tensor(matrix, dtype=x.dtype) for matrix in _matrices(height, width)

@@ -76,7 +76,10 @@ class GlobalFilter(ImageLayer):
         """Filter `x`."""
         x = self.to_channels_last(x)
         x = ops.reshape(x, (-1, *self.size, x.shape[-1]))  # H and W known, in every graph
-        return self.from_channels_last(filter_spectrum(x, self.filter))
+        return self.from_channels_last(filter_spectrum(x, self.filter, self.transform()))
+
+    def transform(self):
+        """Return how to filter, as in `filter_spectrum`; attn_tf's subclass has its own."""
 
     def resize_from(self, other: "GlobalFilter") -> None:
         """Take the filter of a layer built for another size, interpolated as the authors do."""
