@@ -6,6 +6,7 @@ import pkgutil
 import re
 
 import attn_core
+import keras
 import pytest
 
 MODULES = [
@@ -25,6 +26,8 @@ class ShapeChecker(doctest.OutputChecker):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
+    if name.startswith("attn_core.models") and keras.config.backend() == "jax":
+        pytest.skip("JAX compiles every operation by itself: minutes; the other backends run them")
     module = importlib.import_module(name)
     runner = doctest.DocTestRunner(ShapeChecker(), verbose=False)
     for example in doctest.DocTestFinder(exclude_empty=True).find(module, name):

@@ -209,7 +209,7 @@ PUBLISHED = {
         1.8,
         2 * 1024 * 128**2 + 4 * 256 * 192**2 + 3 * 64 * 256**2,
     ),
-    "cotnet_50": ("CoTNet", {}, 224, 3.3, 0),  # the paper's table
+    "cotnet_50": ("CoTNet", {}, 224, 3.3, 0),  # JDAI-CV/CoTNet, README
     # The paper's table, of the fused networks: there a multiply-add is two FLOPs.
     "parnet_s": ("ParNet", {"fused": True}, 224, 9.7 / 2, 0),
     "parnet_m": ("ParNet", {"fused": True}, 224, 17.2 / 2, 0),
