@@ -20,6 +20,7 @@ class Backup(keras.callbacks.BackupAndRestore):
     A run that goes on ends with the weights of one that was never killed if its batches depend on
     nothing but the number of the epoch. `fit(shuffle=True)` draws their order from a generator that
     no file keeps: let a `keras.utils.PyDataset` draw it from the number that `on_epoch_begin` gets.
+    On PyTorch give dropout layers a `seed`: without one they draw from PyTorch's own generator.
     The states of other callbacks (`EarlyStopping`, `ReduceLROnPlateau`) and the history of losses
     start anew.
 
