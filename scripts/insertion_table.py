@@ -2,7 +2,7 @@
 
 Every model of the table is built, trained for one step, saved, reloaded and compared.
 
-python scripts/insertion_table.py       update docs/insert.md (about ten minutes)
+python scripts/insertion_table.py       update docs/insert.md (half an hour on two cores)
 """
 
 import math
