@@ -55,6 +55,17 @@ def tests(session: nox.Session, backend: str) -> None:
     session.run("pytest", *arguments, env=environment(session, backend))
 
 
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Test the layers with the oldest Keras and NumPy that attn-core allows, on PyTorch."""
+    project = nox.project.load_toml("packages/attn-core/pyproject.toml")["project"]
+    pinned = [line.replace(">=", "==") for line in project["dependencies"]]
+    libraries = (*groups("test"), *pinned, BACKENDS["torch"])
+    session.install(*libraries, "./packages/attn-core[safetensors,demo]")
+    files = [f"tests/test_{name}.py" for name in ("reference", "layers", "query", "archives")]
+    session.run("pytest", *(session.posargs or files), env=environment(session, "torch"))
+
+
 @nox.session(venv_backend="none")
 def parity(session: nox.Session) -> None:
     """Compare backends, all that are named: `nox -s parity -- jax tensorflow torch`."""
@@ -81,6 +92,17 @@ def distribution(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("backend", list(BACKENDS), ids=list(BACKENDS))
+def exports(session: nox.Session, backend: str) -> None:
+    """Export every layer, reload, compare: what docs/data/exports.json lacks, or `-- --again`."""
+    session.install(*groups(f"export-{backend}"), BACKENDS[backend], "./packages/attn-core")
+    if backend == "tensorflow":
+        install_attn_tf(session)
+    env = environment(session, backend) | {"PYTHONPATH": "tests"}
+    session.run("python", "scripts/exports.py", *session.posargs, env=env)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Train with attention on handwritten digits: `nox -s demo -- --attention se,cbam`."""
     session.install("./packages/attn-core[jax,demo]")
@@ -92,9 +114,20 @@ def docs(session: nox.Session) -> None:
     """Build the site into site/, with Material for MkDocs."""
     session.install(*groups("docs"), BACKENDS["jax"], "./packages/attn-core[demo]")
     env = environment(session, "jax") | {"PYTHONPATH": "scripts", "NO_MKDOCS_2_WARNING": "1"}
+    session.run("python", "scripts/page_maps.py", env=env)  # build/maps/, kept
     session.run("python", "scripts/docs_pages.py", env=env)
     session.run("mkdocs", "build", "--strict", *session.posargs, env=env)
     session.run("python", "scripts/foreign_resources.py", "site")
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Test the site in Debian's Chromium, without a network: `nox -s docs browser`."""
+    if not Path("site/index.html").exists():
+        session.error("Run nox -s docs first: it builds the site.")
+    session.install(*groups("browser"))
+    # Without tests/conftest.py, which imports Keras.
+    session.run("pytest", "--confcutdir=tests/browser", "tests/browser", *session.posargs)
 
 
 @nox.session
@@ -123,6 +156,18 @@ def bench_tf(session: nox.Session) -> None:
     install_attn_tf(session)
     env = environment(session, "tensorflow")
     session.run("python", "-m", "benchmarks.tf", *(session.posargs or ["filters"]), env=env)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Look up what attn-core brings in PyPI's list of known vulnerabilities, over the network."""
+    session.install(*groups("audit"), BACKENDS["jax"], "./packages/attn-core[safetensors,demo]")
+    frozen = session.run("python", "-m", "pip", "freeze", "--exclude", "attn-core", silent=True)
+    requirements = Path(session.create_tmp(), "requirements.txt")
+    requirements.write_text(frozen)
+    # Strict: a library that the list does not know is an error, not a library without faults.
+    options = ["--strict", "--no-deps", "--disable-pip", *session.posargs]
+    session.run("pip-audit", *options, "-r", str(requirements))
 
 
 @nox.session

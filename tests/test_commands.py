@@ -22,8 +22,8 @@ from attn_core import (
 from attn_core.cli import app as app_module
 from attn_core.cli import show as show_module
 from attn_core.cli.app import app
-from attn_core.cli.files import replacing
 from attn_core.cli.images import SCALES, as_array
+from attn_core.tools.files import replacing
 from PIL import Image
 from reference import MODEL_VECTORS, read
 from typer.testing import CliRunner

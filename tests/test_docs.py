@@ -1,15 +1,20 @@
 """The documentation: its Python blocks run, every mechanism has a page, nothing loads from afar."""
 
+import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
+import exported
 import flow_drawings
 import foreign_resources
 import keras
 import mechanism_pages
+import page_maps
 import pytest
-from attn_core import models
+from attn_core import catalog, compat, models
 from attn_core.catalog import MECHANISMS
+from collection_texts import DIFFERENCES
 from mechanism_texts import CONFIGS, TEXTS
 
 ROOT = Path(__file__).parents[1]
@@ -20,16 +25,20 @@ SMALL = {
     'CoAtNet.from_variant("coatnet_0"': "CoAtNet(32, depths=1, image_size=32",
     "resized(384)": "resized(64)",
     'load_torch_weights(model, "coatnet_0.safetensors")': "",
+    'GFNet.from_variant("gfnet_ti")': "GFNet(embed_dim=16, depths=2, patch_size=8, image_size=64)",
+    "size=(8, 224, 224, 3)": "size=(8, 64, 64, 3)",
+    "epochs=20": "epochs=1",
 }
 """What the blocks ask for, and what serves as well without files, a network and a large machine."""
+ATTN_TF = keras.config.backend() == "tensorflow" and find_spec("attn_tf") is not None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     code = "\n".join(blocks)
-    if "attn_tf" in code:
-        pytest.skip("attn_tf has tests of its own")
+    if "attn_tf" in code and not ATTN_TF:
+        pytest.skip("attn_tf runs on TensorFlow alone, where it is installed")
     for large, small in SMALL.items():
         code = code.replace(large, small)
     monkeypatch.chdir(tmp_path)
@@ -50,6 +59,11 @@ def test_examples_of_mechanisms(mechanism):
     assert mechanism_pages.run(mechanism_pages.inserted(mechanism)) == (
         "True" if kept else "(None, 80)"
     )
+
+
+def test_readme_names_every_layer():
+    readme = (ROOT / "README.md").read_text()
+    assert [name for m in MECHANISMS for name in m.layers if f"`{name}`" not in readme] == []
 
 
 def test_every_mechanism_has_a_page():
@@ -78,6 +92,69 @@ def test_wrong_formula(monkeypatch):
     monkeypatch.setattr(mechanism_pages, "MECHANISMS", MECHANISMS[1:2])
     with pytest.raises(ValueError, match=r"external: C \* S is not 32768"):
         mechanism_pages.measured()
+
+
+def test_texts_on_the_collection():
+    assert list(DIFFERENCES) == list(compat.TABLE)
+    for name, (verdict, how) in DIFFERENCES.items():
+        assert verdict in ("yes", "in part", "no"), name
+        assert how or verdict == "yes", name
+
+
+def exports(*rows):
+    names = ("layer", "backend", "format", "dynamic", "works", "difference", "why")
+    return {
+        "versions": {"keras": "3.15"},
+        "cells": [dict(zip(names, r, strict=True)) for r in rows],
+    }
+
+
+def test_exports(tmp_path, monkeypatch):
+    monkeypatch.setattr(exported, "FILE", tmp_path / "exports.json")
+    assert exported.support("SEAttention") == {}
+    assert exported.table() == ""
+    content = exports(
+        ("SEAttention", "tensorflow", "onnx", "batch", True, 2e-7, "\x1b[1mPad|\x1b[0m"),
+        ("SEAttention", "jax", "onnx", "batch, height, width", True, 3e-7, ""),
+        ("SEAttention", "tensorflow", "litert", "batch", False, None, "IRFFT"),
+    )
+    exported.FILE.write_text(json.dumps(content))
+    assert exported.support("SEAttention") == {"ONNX": "JAX, TensorFlow", "LiteRT": "no: `IRFFT`"}
+    assert exported.support("CBAM") == {}
+    table = exported.table()
+    row = "| `SEAttention` |  | JAX (batch, height, width); TensorFlow (batch) | no |"
+    assert row in table.splitlines()
+    assert "is 3.0e-07. With keras 3.15." in table
+    assert "- ONNX from TensorFlow, more left open, `Pad`: `SEAttention`" in table
+    assert "- LiteRT from TensorFlow, `IRFFT`: `SEAttention`" in table
+
+
+def test_page_maps(tmp_path, monkeypatch):
+    if keras.config.backend() != "torch":
+        pytest.skip("runs where nothing is compiled; nox -s docs makes them on JAX")
+    monkeypatch.setattr(page_maps, "FOLDER", tmp_path)
+    monkeypatch.setattr(page_maps, "STEPS", 1)
+    page_maps.pieces.cache_clear()
+    page_maps.main(["halo"])
+    page_maps.pieces.cache_clear()
+    picture = (tmp_path / "halo.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) <= page_maps.LIMIT
+
+    monkeypatch.setattr(mechanism_pages, "MAPS", tmp_path)
+    halo, no_map = catalog.get("halo"), catalog.get("vip")
+    text = mechanism_pages.seen(halo)
+    assert "HaloAttention on two photographs: weight of each position for the query, fram" in text
+    assert "of 162 pieces" in text
+    assert mechanism_pages.seen(no_map) == ""
+    assert no_map not in page_maps.mechanisms()
+
+    monkeypatch.setattr(page_maps, "drawn", lambda mechanism: (b"anew", {"accuracy": 1.0}))
+    page_maps.main(["halo"])
+    assert (tmp_path / "halo.png").read_bytes() == picture  # nothing has changed
+    monkeypatch.setitem(page_maps.OWN, "halo", {"block_size": 3})
+    page_maps.main(["halo"])
+    assert (tmp_path / "halo.png").read_bytes() == b"anew"
 
 
 @pytest.mark.parametrize("key", TEXTS)

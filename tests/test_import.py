@@ -83,24 +83,107 @@ def test_module_runs_as_command(tmp_path):
     assert result.stdout.strip() == f"attn-core {attn_core.__version__}", result.stderr
 
 
+SETTINGS = """
+import json, logging, os, random, sys, warnings
+import keras, numpy as np
+from keras.src.random.seed_generator import global_seed_generator
+keras.utils.set_random_seed(7)
+seeds = global_seed_generator().state
+
+def settings():
+    config = keras.config
+    found = {
+        "environment": dict(os.environ),
+        "warnings": [repr(one) for one in warnings.filters],
+        "logging": {name: logging.getLogger(name).level for name in ("", "keras", "absl")},
+        "handlers": len(logging.getLogger().handlers),
+        "Keras": [config.floatx(), config.epsilon(), config.image_data_format(), config.backend(),
+                  config.dtype_policy().name, config.is_traceback_filtering_enabled(),
+                  config.is_interactive_logging_enabled(), config.is_flash_attention_enabled()],
+        "generators": [hash(random.getstate()), str(np.random.get_state()),
+                       keras.ops.convert_to_numpy(seeds).tolist()],
+        "error state": np.geterr(),
+        "print options": str(np.get_printoptions()),
+        "path": sys.path,
+        "folder": os.getcwd(),
+    }
+    if config.backend() == "torch":
+        import torch
+        found["torch"] = [torch.get_num_threads(), str(torch.get_default_dtype()),
+                          torch.is_grad_enabled(), hash(bytes(torch.get_rng_state().tolist()))]
+    if config.backend() == "tensorflow":
+        import tensorflow as tf
+        found["tensorflow"] = [tf.config.functions_run_eagerly(), tf.config.optimizer.get_jit(),
+                               tf.executing_eagerly()]
+    if config.backend() == "jax":
+        import jax
+        found["jax"] = [jax.config.jax_enable_x64, str(jax.config.jax_default_matmul_precision)]
+    if "matplotlib" in sys.modules:
+        import matplotlib
+        found["matplotlib"] = [matplotlib.get_backend(auto_select=False),
+                               sorted((k, str(v)) for k, v in dict.items(matplotlib.rcParams))]
+    return json.dumps(found, sort_keys=True, default=str)
+"""
+"""What a process shares between all that runs in it."""
+
+
 def test_import_changes_nothing(tmp_path):
-    """No environment variable, no Keras setting, no warning, nothing loaded but our own modules."""
-    code = """
-import os, sys, json, warnings
-import keras
-before = (dict(os.environ), set(sys.modules), keras.config.floatx(), keras.config.epsilon(),
-          keras.config.image_data_format(), list(warnings.filters))
+    """No setting of the process, nothing loaded but our own modules."""
+    code = f"""{SETTINGS}
+before, modules = settings(), set(sys.modules)
 import attn_core
-after = (dict(os.environ), set(sys.modules), keras.config.floatx(), keras.config.epsilon(),
-         keras.config.image_data_format(), list(warnings.filters))
-new = sorted(name for name in after[1] - before[1] if not name.startswith("attn_core"))
-print(json.dumps([before[0] == after[0], before[2:] == after[2:], new]))
+new = sorted(name for name in set(sys.modules) - modules if not name.startswith("attn_core"))
+print(json.dumps([before, settings(), new]))
 """
     result = run(code, tmp_path, keras.config.backend())
-    same_environment, same_settings, new_modules = json.loads(result.stdout.splitlines()[-1])
-    assert same_environment
-    assert same_settings
+    before, after, new_modules = json.loads(result.stdout.splitlines()[-1])
+    assert json.loads(after) == json.loads(before)
     assert new_modules == []
+
+
+def test_use_changes_nothing(tmp_path):
+    """Nor does what the package is used for; PyTorch's compiler sets variables of its own."""
+    code = f"""{SETTINGS}
+import attn_core, matplotlib
+inputs = keras.Input((8, 8, 3))
+x = keras.layers.Conv2D(4, 3, padding="same", name="stem", data_format="channels_last")(inputs)
+attention = attn_core.SEAttention(2, name="se", data_format="channels_last")
+model = keras.Model(inputs, attention(x))
+images = np.zeros((1, 8, 8, 3), "float32")
+state = {{"fc.0.weight": np.ones((2, 4)), "fc.2.weight": np.ones((4, 2))}}
+model(images)
+attn_core.profile(model, (1, 8, 8, 3), modes=("eager",), seconds=0)
+before = settings()
+found = []
+for name, action in {{
+    "attention_maps": lambda: attn_core.attention_maps(model, images),
+    "visualize": lambda: attn_core.visualize(model, images[0], data_format="channels_last"),
+    "profile": lambda: attn_core.profile(model, (1, 8, 8, 3), modes=("eager",), seconds=0),
+    "load_torch_weights": lambda: attn_core.load_torch_weights(attention, state),
+    "errors": lambda: attn_core.load_torch_weights(attention, {{}}),
+    "inference": lambda: model(images, training=False),
+}}.items():
+    try:
+        action()
+    except ValueError:
+        assert name == "errors"
+    found.append([name, settings()])
+keras.utils.set_random_seed(7)
+changed = attn_core.insert_attention(model, "SEAttention", "stem")  # draws weights, as Keras does
+keras.utils.set_random_seed(7)
+found.append(["insert_attention", settings()])
+print(json.dumps([before, found]))
+"""
+    result = run(code, tmp_path, keras.config.backend())
+    assert result.returncode == 0, result.stderr
+    before, found = json.loads(result.stdout.splitlines()[-1])
+    assert len(found) == 7
+    for name, after in found:
+        before, after = json.loads(before), json.loads(after)
+        if name == "insert_attention":
+            before.pop("generators"), after.pop("generators")
+        assert after == before, name
+        before = json.dumps(before)
 
 
 def imports(path):

@@ -22,9 +22,9 @@ from typer import BadParameter
 from attn_core import layers
 from attn_core._version import __version__
 from attn_core.catalog import Mechanism
-from attn_core.cli.files import replacing
 from attn_core.cli.show import REQUIRED
 from attn_core.layers.base import ImageLayer
+from attn_core.tools.files import replacing
 from attn_core.tools.profiling import profile, short
 
 matplotlib.use("agg")

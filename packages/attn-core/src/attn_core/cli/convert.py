@@ -5,13 +5,15 @@ from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
+from zipfile import is_zipfile
 
 import keras
 from typer import BadParameter
 
 from attn_core import catalog, layers, models
-from attn_core.cli.files import replacing
+from attn_core.tools.files import replacing
 from attn_core.weights import load_torch_weights
+from attn_core.weights.archives import check_archive, reason
 
 NESTED = ("state_dict", "model_state_dict", "model", "net", "ema_state_dict")
 """Under which name a checkpoint of a training run may hold the state_dict."""
@@ -34,8 +36,10 @@ def make(name: str, config: dict, shape: tuple | None) -> keras.layers.Layer:
             if shape is None:
                 raise BadParameter(f"{target.__name__} needs --shape, as in 14x14x64 or 196x64.")
             made.build((None, *shape))
-    except (TypeError, ValueError) as error:
-        raise BadParameter(str(error)) from error
+    except BadParameter:
+        raise
+    except Exception as error:  # backends have kinds of their own for sizes beyond the memory
+        raise BadParameter(reason(error)) from error
     return made
 
 
@@ -70,14 +74,16 @@ def read(source: Path) -> Path | Mapping:
             "state_dict as .safetensors or .npz where PyTorch is installed."
         ) from None
     try:
+        if is_zipfile(source):  # what torch.save writes; the older kind is not compressed
+            check_archive(source)
         content = torch.load(source, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise ValueError(
             f"{source} holds more than weights, which could run any code, or is no checkpoint. "
             "Save its state_dict alone: torch.save(model.state_dict(), path)."
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # of any kind: the file may be anything
+        raise ValueError(f"{source} cannot be read as a checkpoint: {reason(error)}") from error
     nested = [content[name] for name in NESTED if name in content] if _is_mapping(content) else []
     content = nested[0] if nested and _is_mapping(nested[0]) else content
     if not _is_mapping(content) or not all(hasattr(one, "detach") for one in content.values()):

@@ -20,6 +20,7 @@ from attn_core import layers
 from attn_core.catalog import Mechanism
 from attn_core.layers.base import ImageLayer
 from attn_core.tools.drawings import as_gate
+from attn_core.tools.files import replacing
 from attn_core.tools.maps import record
 from attn_core.tools.pictures import show_bars, show_image, show_weights
 
@@ -232,8 +233,12 @@ def _plot_accuracy(rows: list[Row], out: Path) -> Path:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend()
-    path = out / "accuracy.png"
-    figure.savefig(path, dpi=150)
+    return _save(figure, out / "accuracy.png")
+
+
+def _save(figure, path: Path) -> Path:
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, dpi=150)
     plt.close(figure)
     return path
 
@@ -263,10 +268,7 @@ def _plot_maps(rows: list[Row], x_test, y_test, out: Path, samples: int = 8) -> 
             axes.set(xticks=[], yticks=[])
         line[0].set_ylabel(name.replace(" (", "\n("), rotation=0, ha="right", va="center")
     figure.suptitle("What the first attention layer weighs: pixels (colour) or channels (bars)")
-    path = out / "attention_maps.png"
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    return path
+    return _save(figure, out / "attention_maps.png")
 
 
 def _weights(model: keras.Model, images) -> np.ndarray | None:

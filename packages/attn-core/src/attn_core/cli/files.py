@@ -1,8 +1,6 @@
-"""Files that a command reads and writes."""
+"""Folders that a command writes to."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -20,14 +18,3 @@ def usable_folder(folder: Path, create: bool = True) -> Path:
     except OSError as error:
         raise typer.BadParameter(f"the output folder cannot be used: {error}") from error
     return folder
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; what lies there then becomes `path`, unless writing it failed."""
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

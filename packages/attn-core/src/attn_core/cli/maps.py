@@ -8,9 +8,10 @@ from PIL import Image
 from typer import BadParameter
 
 from attn_core import compat, layers, models  # noqa: F401 - a file may hold any of them
-from attn_core.cli.files import replacing
 from attn_core.cli.images import as_array
+from attn_core.tools.files import replacing
 from attn_core.tools.pictures import draw, prepare
+from attn_core.weights.archives import check_archive, reason
 
 SIZE = 224, 224
 """Height and width of the image where a model takes all."""
@@ -51,10 +52,10 @@ def save_maps(
 def load(path: Path) -> keras.Model:
     """Return the model in a `.keras` file, which may hold no code."""
     try:
+        check_archive(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # of any kind: the file may be anything
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise BadParameter(f"the model {path} cannot be loaded: {reason[0]}") from error
+        raise BadParameter(f"the model {path} cannot be loaded: {reason(error)}") from error
 
 
 def _input(model: keras.Model, size: tuple[int, int]) -> tuple[int, int, int, str]:

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
+from numbers import Integral, Real
 
 import keras
 from keras import ops
@@ -44,6 +46,9 @@ class AttentionLayer(Checks, keras.layers.Layer):
     def check_shape(self, input_shape, rank: int, name: str = "the input", axis: int = -1) -> int:
         """Check rank and channel axis of a shape at build; return the number of channels."""
         shape = tuple(input_shape)
+        known = [n for n in shape if isinstance(n, (Real, str, list, tuple))]  # no export's symbol
+        if not all(isinstance(n, Integral) and n >= 0 for n in known):
+            raise self.error(f"the shape of {name} must hold whole numbers or None.", shape)
         if len(shape) != rank:
             expected = {3: "(batch, tokens, channels)", 4: self._image_axes()}[rank]
             raise self.error(f"{name} must have rank {rank}, {expected}.", f"shape {shape}")
@@ -57,10 +62,28 @@ class AttentionLayer(Checks, keras.layers.Layer):
     def _image_axes(self) -> str:
         return "(batch, height, width, channels)"
 
+    def check_values(self, args, kwargs) -> None:
+        """Check the tensors of a call: backends differ on whole numbers and on empty axes."""
+        named = {**dict(zip(_parameters(type(self).call)[1:], args, strict=False)), **kwargs}
+        for name in ("x", "query", "key", "value"):
+            x = named.get(name)
+            if x is None and name in named and name in ("x", "query"):
+                raise self.error(f"`{name}` must be a tensor.", f"{name}=None")
+            if not hasattr(x, "dtype"):  # Keras says what may be passed instead, and what not
+                continue
+            if "float" not in str(x.dtype):
+                raise self.error(f"`{name}` must hold floating-point numbers.", f"dtype {x.dtype}")
+            if 0 in tuple(x.shape)[1:]:
+                raise self.error(
+                    f"`{name}` must have no axis of length 0 but the batch.",
+                    f"shape {tuple(x.shape)}",
+                )
+
     # Attention maps.
 
     def __call__(self, *args, **kwargs):
         """Call the layer; while `recorded_maps` is open, leave the map there too."""
+        self.check_values(args, kwargs)
         record = _RECORD.get()
         asked = kwargs.get("return_attention_scores")
         if record is None or asked or not hasattr(self, "compute_attention_shape"):
@@ -75,7 +98,21 @@ class AttentionLayer(Checks, keras.layers.Layer):
         """Return the constructor's arguments, each of which is an attribute of the same name."""
         parameters = inspect.signature(type(self).__init__).parameters.values()
         named = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name != "self"]
-        return {**super().get_config(), **{name: getattr(self, name) for name in named}}
+        config = {**super().get_config(), **{name: getattr(self, name) for name in named}}
+        return {**config, "dtype": keras.dtype_policies.serialize(stored_policy(self))}
+
+    def quantize(self, mode=None, type_check=True, config=None):
+        """Refuse: it is `keras.Model.quantize` that quantizes the dense layers inside.
+
+        Args:
+            mode: As for `keras.Model.quantize`.
+            type_check: Likewise.
+            config: Likewise.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} {self.name!r}: `quantize` the model that holds the layer; its "
+            f"dense layers are quantized, and nothing else. Received: mode={mode!r}"
+        )
 
     def result(self, output, attention, return_attention_scores: bool):
         """Return `output`, with the attention map (or tuple of maps) if that was asked for."""
@@ -98,6 +135,19 @@ class AttentionLayer(Checks, keras.layers.Layer):
 
     def _spec(self, shape) -> keras.KerasTensor:
         return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+
+@cache
+def _parameters(function) -> tuple[str, ...]:
+    return tuple(inspect.signature(function).parameters)
+
+
+def stored_policy(layer):
+    """Return the dtype policy of a layer or model, and of quantized layers in it, by path."""
+    policy, policy_map = layer.dtype_policy, keras.dtype_policies.DTypePolicyMap
+    inner = layer._flatten_layers(include_self=False)
+    quantized = {one.path: one.dtype_policy for one in inner if one.quantization_mode}
+    return policy_map(policy, quantized) if quantized and type(policy) is not policy_map else policy
 
 
 class ImageLayer(AttentionLayer):

@@ -27,16 +27,16 @@ class Checks:
         return int(value)
 
     def number(self, name: str, value, minimum: float = -float("inf")) -> float:
-        """Check that argument `name` is a real number (not NaN) of at least `minimum`."""
+        """Check that argument `name` is a finite number of at least `minimum`."""
         real = isinstance(value, Real) and not isinstance(value, bool)
-        if not real or not value >= minimum:
+        if not real or not minimum <= value < float("inf") or value == -float("inf"):
             bound = "" if minimum == -float("inf") else f" >= {minimum}"
-            raise self.error(f"`{name}` must be a number{bound}.", f"{name}={value!r}")
+            raise self.error(f"`{name}` must be a finite number{bound}.", f"{name}={value!r}")
         return value
 
     def positive(self, name: str, value) -> float:
         """Check that argument `name` is a finite number above 0."""
-        if not 0 < self.number(name, value, 0.0) < float("inf"):
+        if self.number(name, value, 0.0) == 0:
             raise self.error(f"`{name}` must be a finite number > 0.", f"{name}={value!r}")
         return value
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 
-from attn_core.layers.base import AttentionLayer
+from attn_core.layers.base import AttentionLayer, stored_policy
 from attn_core.layers.checks import Checks
 from attn_core.ops.grids import resize_grid
 from attn_core.weights.entries import same
@@ -135,7 +135,7 @@ class AttentionModel(Checks, keras.Model):
 
     def get_config(self) -> dict:
         """Return the constructor's arguments."""
-        policy = keras.saving.serialize_keras_object(self.dtype_policy)
+        policy = keras.saving.serialize_keras_object(stored_policy(self))
         return {"name": self.name, "trainable": self.trainable, "dtype": policy, **self._config}
 
     @classmethod

@@ -33,9 +33,15 @@ def conv2d(x, kernel, strides=(1, 1), dilation=(1, 1)):
         kernel = ops.transpose(kernel, (0, 1, 3, 2))
         return ops.depthwise_conv(x, kernel, strides, "valid", "channels_last", dilation)
     if splits_groups():
-        parts = zip(ops.split(x, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
+        parts = zip(_split(x, groups), _split(kernel, groups), strict=True)
         return ops.concatenate([_dense(*part, strides, dilation) for part in parts], axis=-1)
     return _dense(x, kernel, strides, dilation)
+
+
+def _split(x, groups: int) -> list:
+    """Split the last axis by sizes: by number, ONNX Runtime takes one input's splits for equal."""
+    width = x.shape[-1] // groups
+    return ops.split(x, [width * part for part in range(1, groups)], axis=-1)
 
 
 def _padding(kernel, dilation) -> tuple[int, int]:

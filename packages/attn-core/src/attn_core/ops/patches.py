@@ -51,7 +51,7 @@ def resize(x, size, align_corners: bool = False):
 
 
 def _resize_axis(x, axis, old, new, align_corners):
-    index = ops.arange(new, dtype="int32")
+    index = ops.arange(0, new, dtype="int32")
     if align_corners:
         position, unit = index * (old - 1), ops.cast(ops.maximum(new - 1, 1), "int32")
     else:

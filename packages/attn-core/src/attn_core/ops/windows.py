@@ -101,7 +101,7 @@ def to_blocks(x, block_size: int, halo_size: int = 0):
         x = ops.concatenate(
             [x[:, :, i : i + columns, :, : n * channels] for i, n in enumerate(sizes)], axis=4
         )  # (B, rows, columns, window, window * C)
-    return ops.reshape(x, (batch * rows * columns, window * window, channels))
+    return ops.reshape(x, (-1, window * window, channels))
 
 
 def from_blocks(x, block_size: int, height, width):

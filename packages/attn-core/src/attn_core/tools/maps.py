@@ -64,6 +64,8 @@ def attention_maps(model, inputs) -> dict[str, np.ndarray | tuple[np.ndarray, ..
 
 def record(model, inputs) -> dict[str, Recorded]:
     """Run a model; return what each call of an attention layer left, by the path of the layer."""
+    if not isinstance(model, keras.Layer):
+        raise ValueError(f"Attention maps are those of a Keras model or layer. Received: {model!r}")
     if not model.built:  # Keras may build by calls of its own, which are not to be recorded
         model(inputs, training=False)
     with recorded_maps() as calls:

@@ -98,7 +98,10 @@ def _as_picture(image, data_format) -> tuple[np.ndarray, np.ndarray]:
             "visualize: `data_format` must be 'channels_last' or 'channels_first'. "
             f"Received: data_format={data_format!r}"
         )
-    batch = np.asarray(image, "float32")
+    try:
+        batch = np.asarray(image, "float32")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"visualize: `image` must hold numbers. Received: {error}") from error
     batch = batch[None] if batch.ndim == 3 else batch
     if batch.ndim != 4 or len(batch) != 1 or not batch.size:
         raise ValueError(
@@ -112,8 +115,9 @@ def _check_query(query, picture: np.ndarray) -> None:
     if query is None or isinstance(query, Integral):
         return
     size = picture.shape[:2]
-    inside = isinstance(query, (tuple, list)) and len(query) == 2
-    if not inside or not all(0 <= q < length for q, length in zip(query, size, strict=True)):
+    pair = isinstance(query, (tuple, list)) and len(query) == 2
+    pair = pair and all(isinstance(q, Integral) for q in query)
+    if not pair or not all(0 <= q < length for q, length in zip(query, size, strict=True)):
         raise ValueError(
             "visualize: `query` must be (row, column) of a pixel of the image of "
             f"{size[0]} x {size[1]}, or the number of a query. Received: query={query!r}"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import prod
-from numbers import Integral
+from numbers import Integral, Real
 
 import keras
 import numpy as np
@@ -230,5 +230,5 @@ def _check(layer, input_shape, modes, seconds):
             f"profile: `modes` must be a tuple of {' and '.join(map(repr, MODES))}. "
             f"Received: modes={modes!r}"
         )
-    if not seconds >= 0:
+    if not isinstance(seconds, Real) or not 0 <= seconds < float("inf"):
         raise ValueError(f"profile: `seconds` must be >= 0. Received: seconds={seconds!r}")

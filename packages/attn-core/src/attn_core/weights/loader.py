@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import keras
 import numpy as np
 
+from attn_core.weights.archives import check_archive, reason
 from attn_core.weights.entries import namings
 
 
@@ -12,7 +14,8 @@ def load_torch_weights(layer_or_model, source, *, prefix: str = "") -> None:
     """Copy a PyTorch `state_dict` of the authors' code into a built layer or model.
 
     Either every weight is set or, with an error that lists all that is wrong, none. PyTorch need
-    not be installed.
+    not be installed. A file is never unpickled; an `.npz` that would unpack to more than 100 times
+    its size (64 MiB are always allowed) is not read.
 
     Args:
         layer_or_model: A built layer or model of attn-core.
@@ -23,7 +26,8 @@ def load_torch_weights(layer_or_model, source, *, prefix: str = "") -> None:
 
     Raises:
         ValueError: If the layer is not built or has no counterpart in PyTorch; if the file cannot
-            be read as one of the two kinds; if names are missing, unexpected or misshapen.
+            be read as one of the two kinds; if an entry holds no numbers; if names are missing,
+            unexpected or misshapen.
         ImportError: If `source` is a `.safetensors` file and the library safetensors is missing.
         FileNotFoundError: If `source` is the path of no file.
 
@@ -35,7 +39,11 @@ def load_torch_weights(layer_or_model, source, *, prefix: str = "") -> None:
         >>> load_torch_weights(layer, {"se.fc.0.weight": np.ones((2, 8)),
         ...                            "se.fc.2.weight": np.ones((8, 2))}, prefix="se.")
     """
-    target = f"{type(layer_or_model).__name__} {getattr(layer_or_model, 'name', '')!r}"
+    if not isinstance(layer_or_model, keras.Layer):
+        raise ValueError(f"Weights go into a built layer or model. Received: {layer_or_model!r}")
+    if not isinstance(prefix, str):
+        raise ValueError(f"`prefix` must be a string. Received: prefix={prefix!r}")
+    target = f"{type(layer_or_model).__name__} {layer_or_model.name!r}"
     if not hasattr(layer_or_model, "torch_names"):
         raise ValueError(f"{target} has no counterpart in PyTorch whose names are known.")
     if not layer_or_model.built:
@@ -77,16 +85,22 @@ def _problems(naming, arrays) -> list[str]:
 
 
 def _as_array(name, value) -> np.ndarray:
-    if hasattr(value, "detach"):  # a PyTorch tensor; NumPy knows no bfloat16, so float32 for all
-        value = value.detach().cpu().float().numpy()
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiuV" and "float" not in array.dtype.name:
+    """Return the numbers of an entry, in one of the two precisions that every backend takes."""
+    try:
+        if hasattr(value, "detach"):  # a PyTorch tensor; NumPy knows no bfloat16, so float32
+            value = value.detach().cpu().float().numpy()
+        array = np.asarray(value)
+    except Exception as error:  # of any kind: a ragged list, a tensor without values, ...
+        raise ValueError(f"Entry {name!r} must hold numbers. Received: {reason(error)}") from error
+    if array.dtype.kind not in "fiu" and "float" not in array.dtype.name:
         raise ValueError(f"Entry {name!r} must hold numbers. Received: dtype {array.dtype}")
-    return array.astype("float32") if array.dtype.name == "bfloat16" else array
+    return array.astype("float64" if array.dtype == "float64" else "float32", copy=False)
 
 
 def _read(source) -> Mapping:
     if isinstance(source, Mapping):
+        if not all(isinstance(name, str) for name in source):
+            raise ValueError(f"The names in `source` must be strings. Received: {list(source)}")
         return source
     if not isinstance(source, (str, Path)):
         raise ValueError(
@@ -108,10 +122,14 @@ def _read(source) -> Mapping:
     except ImportError:
         raise
     except Exception as error:  # each reader has its own kinds for a broken file
-        raise ValueError(f"{str(path)!r} cannot be read as {path.suffix}: {error}") from error
+        raise ValueError(
+            f"{str(path)!r} cannot be read: it must be a whole {path.suffix} file of arrays. "
+            f"Received: {reason(error)}"
+        ) from error
 
 
 def _read_npz(path) -> Mapping:
+    check_archive(path)
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 

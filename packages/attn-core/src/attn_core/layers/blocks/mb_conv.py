@@ -70,15 +70,10 @@ class MBConv(ImageLayer):
     ):
         super().__init__(**kwargs)
         self.filters = self.integer("filters", filters)
-        self.expansion = self._positive("expansion", expansion)
-        self.se_ratio = self._positive("se_ratio", se_ratio)
+        self.expansion = self.positive("expansion", expansion)
+        self.se_ratio = self.positive("se_ratio", se_ratio)
         self.strides = self.choice("strides", strides, (1, 2))
         self.kernel_size = self.odd("kernel_size", kernel_size)
-
-    def _positive(self, name, value):
-        if self.number(name, value) <= 0:
-            raise self.error(f"`{name}` must be positive.", f"{name}={value!r}")
-        return value
 
     def build(self, input_shape):
         """Create the convolutions, their norms and squeeze-and-excitation."""

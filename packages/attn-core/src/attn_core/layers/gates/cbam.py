@@ -35,6 +35,10 @@ class CBAM(ImageLayer):
     $$z = x \cdot \sigma\Big(\sum_p W_2\,\mathrm{relu}(W_1\,p_{hw}(x))\Big), \qquad
     y = z \cdot \sigma(\mathrm{BN}(K * [\max_c z;\ \mathrm{mean}_c\, z]))$$
 
+    $W_1$, from C to `max(1, C // reduction)`, and $W_2$, back to C, have biases. K is one filter of
+    `kernel_size` x `kernel_size` x 2 without a bias, on the map padded with zeros; BN is that of
+    one channel, and keeps 0.99 of its moving statistics at each batch.
+
     Args:
         reduction: Factor by which the hidden width is smaller than C; the width is
             `max(1, C // reduction)`.

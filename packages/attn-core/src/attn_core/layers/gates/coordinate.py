@@ -19,6 +19,10 @@ class CoordinateAttention(ImageLayer):
     $$[f^h; f^w] = \mathrm{hswish}(\mathrm{BN}(W_1 [\mathrm{mean}_w(x);\ \mathrm{mean}_h(x)])),
     \qquad y_{hw} = x_{hw} \cdot \sigma(W_h f^h_h) \cdot \sigma(W_w f^w_w)$$
 
+    The H means of the rows and, behind them, the W means of the columns are H + W vectors of C
+    numbers. $W_1$ leads each to `max(min_width, C // reduction)`, $W_h$ and $W_w$ back to C, all
+    with biases; BN normalises over all H + W, and hswish(z) = z min(max(z + 3, 0), 6) / 6.
+
     Args:
         reduction: Factor by which the narrow layer is narrower than C.
         min_width: Smallest width of that layer; the width is `max(min_width, C // reduction)`.

@@ -57,15 +57,10 @@ class ECAAttention(ImageLayer):
     def __init__(self, kernel_size: int | None = None, *, gamma: float = 2, b: float = 1, **kwargs):
         super().__init__(**kwargs)
         self.kernel_size = None if kernel_size is None else self.odd("kernel_size", kernel_size)
-        self.gamma = self._finite("gamma", gamma)
-        self.b = self._finite("b", b)
+        self.gamma = self.number("gamma", gamma)
+        self.b = self.number("b", b)
         if gamma == 0:
             raise self.error("`gamma` must not be 0.", f"gamma={gamma!r}")
-
-    def _finite(self, name, value) -> float:
-        if not math.isfinite(self.number(name, value)):
-            raise self.error(f"`{name}` must be a finite number.", f"{name}={value!r}")
-        return value
 
     def build(self, input_shape):
         """Create the weights of the convolution."""

@@ -4,6 +4,8 @@ import keras
 from keras import ops
 
 from attn_core.layers.base import ImageLayer
+from attn_core.layers.dense import Dense
+from attn_core.layers.normalization import GroupNormalization
 from attn_core.ops.precision import mean, softmax, upcast
 
 
@@ -20,11 +22,11 @@ class _PolarizedSelfAttention(ImageLayer):
         self.channel_query = self._linear(channels, 1, "channel_query")
         self.channel_value = self._linear(channels, width, "channel_value")
         self.spatial_query = self._linear(channels, width, "spatial_query")
-        self.spatial_value = self._linear(channels, width, "spatial_value")
+        self.spatial_value = self._linear(channels, width, "spatial_value", kind=Dense)
         self._build_expansion(width, channels)
 
-    def _linear(self, inputs, outputs, name, use_bias=False):
-        layer = keras.layers.Dense(outputs, use_bias=use_bias, name=name, dtype=self.dtype_policy)
+    def _linear(self, inputs, outputs, name, use_bias=False, kind=keras.layers.Dense):
+        layer = kind(outputs, use_bias=use_bias, name=name, dtype=self.dtype_policy)
         layer.build((None, inputs))
         return layer
 
@@ -178,9 +180,8 @@ class SequentialPolarizedSelfAttention(_PolarizedSelfAttention):
     def _build_expansion(self, width, channels):
         bottleneck = max(1, width // 4)
         self.reduce = self._linear(width, bottleneck, "reduce", use_bias=True)
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-5, name="norm", dtype=self.dtype_policy
-        )
+        # Of a single position: LayerNorm, which Keras cannot export from PyTorch to ONNX as such.
+        self.norm = GroupNormalization(name="norm", dtype=self.dtype_policy)
         self.norm.build((None, 1, bottleneck))
         self.expand = self._linear(bottleneck, channels, "expand", use_bias=True)
 

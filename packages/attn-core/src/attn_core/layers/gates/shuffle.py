@@ -19,6 +19,8 @@ class ShuffleAttention(ImageLayer):
     y_2 = x_2 \cdot \sigma(w_2\,\mathrm{norm}_{hw}(x_2) + b_2) \qquad
     y = \mathrm{shuffle}([y_1, y_2])$$
 
+    w starts at zero and b at one; the norm has a scale and a shift for each channel, too.
+
     Args:
         groups: Number of groups; they share the six vectors of C / (2 groups) weights.
         **kwargs: `data_format` and Keras' own layer arguments.

@@ -20,6 +20,8 @@ class TripletAttention(ImageLayer):
     $$g_a = \sigma(\mathrm{BN}(\mathrm{conv}([\max\nolimits_a x, \mathrm{mean}_a\,x])))
     \qquad y = x \cdot \tfrac13 (g_H + g_W + g_C)$$
 
+    The convolutions have no biases; BN keeps 0.99 of its moving statistics at each batch.
+
     Args:
         kernel_size: Odd size of the three convolutions.
         spatial: Whether the third gate, over height and width, takes part; y is the average of

@@ -1,11 +1,13 @@
 """Class-specific residual attention."""
 
 import math
+from numbers import Real
 
 import keras
 from keras import ops
 
 from attn_core.layers.base import ImageLayer
+from attn_core.layers.dense import Dense
 from attn_core.ops.precision import upcast
 
 
@@ -76,15 +78,14 @@ class ResidualAttention(ImageLayer):
 
     def _temperature(self, name, value) -> float:
         # A JSON file has no infinity, so its name will do.
-        return math.inf if value == "inf" else float(self.number(name, value, 0.0))
+        endless = isinstance(value, (str, Real)) and value in ("inf", math.inf)
+        return math.inf if endless else float(self.number(name, value, 0.0))
 
     def build(self, input_shape):
         """Create one classifier per head."""
         _, _, channels = self.check_image(input_shape)
         self.classifiers = [
-            keras.layers.Dense(
-                self.num_classes, use_bias=False, name=f"classifier_{i}", dtype=self.dtype_policy
-            )
+            Dense(self.num_classes, use_bias=False, name=f"classifier_{i}", dtype=self.dtype_policy)
             for i in range(len(self.temperatures))
         ]
         for classifier in self.classifiers:

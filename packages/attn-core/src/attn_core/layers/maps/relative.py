@@ -19,7 +19,8 @@ class RelativeSelfAttention(ImageLayer):
 
     $$y_i = \sum_j \mathrm{softmax}_j(q_i^\top k_j / \sqrt{d} + w_{i-j})\, v_j$$
 
-    for each head, then a linear map over the heads.
+    for each head, then a linear map over the heads. w is a number for each head and offset, and
+    starts truncated normal, of standard deviation 0.02.
 
     Args:
         num_heads: Number of heads.
@@ -102,7 +103,7 @@ class RelativeSelfAttention(ImageLayer):
         qkv = self.qkv(self.to_channels_last(x))
         qkv = ops.reshape(qkv, (-1, height * width, self.num_heads, 3 * self.key_dim))
         query, key, value = ops.split(qkv, 3, axis=-1)  # (B, H * W, heads, key_dim) each
-        bias = ops.take(ops.transpose(self.table), self.index, axis=1)
+        bias = ops.transpose(ops.take(self.table, self.index, axis=0), (2, 0, 1))
         output, attention = attend(
             query,
             key,

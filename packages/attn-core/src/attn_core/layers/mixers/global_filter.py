@@ -18,7 +18,10 @@ class GlobalFilter(ImageLayer):
     $$y = \mathcal{F}^{-1}(K \cdot \mathcal{F}(x)) \qquad
     K \in \mathbb{C}^{H \times (\lfloor W/2 \rfloor + 1) \times C}$$
 
-    with $\mathcal{F}$ the two-dimensional DFT over height and width.
+    with $\mathcal{F}$ the two-dimensional DFT over height and width, real along the width: its
+    inverse divides by H W, and drops the imaginary parts that no real image has. K is kept as real
+    numbers `(H, W // 2 + 1, C, 2)`, real and imaginary parts last, the frequencies in the order of
+    the DFT (0 first); it starts normal, of standard deviation 0.02.
 
     Args:
         spatial_shape: (H, W) of the image; `None` = those of the first input.

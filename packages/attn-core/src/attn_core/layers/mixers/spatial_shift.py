@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from attn_core.layers.base import ImageLayer
+from attn_core.layers.dense import Dense
 from attn_core.ops.precision import upcast
 
 
@@ -65,21 +66,20 @@ class S2Attention(ImageLayer):
         _, _, channels = self.check_image(input_shape)
         self.divisible("the number of channels", channels, "the number of directions", 4)
         hidden = max(1, channels // self.reduction)
-        # Split attention sees sums over all positions, too large for half precision.
+        # Split attention sees sums over all positions, too large for half precision or int8.
         wide = "float64" if self.variable_dtype == "float64" else "float32"
 
-        def dense(name, inputs, outputs, use_bias=False, dtype=wide, **options):
-            layer = keras.layers.Dense(
-                outputs, use_bias=use_bias, name=name, dtype=dtype, **options
-            )
+        def dense(kind, name, inputs, outputs, **options):
+            layer = kind(outputs, name=name, **options)
             layer.build((None, inputs))
             return layer
 
         outer = {"use_bias": self.use_bias, "dtype": self.dtype_policy}
-        self.expand = dense("expand", channels, channels * 3, **outer)
-        self.squeeze = dense("squeeze", channels, hidden, activation="gelu")
-        self.excite = dense("excite", hidden, channels * 3)
-        self.project = dense("project", channels, channels, **outer)
+        inner = {"use_bias": False, "dtype": wide}
+        self.expand = dense(keras.layers.Dense, "expand", channels, channels * 3, **outer)
+        self.squeeze = dense(Dense, "squeeze", channels, hidden, activation="gelu", **inner)
+        self.excite = dense(Dense, "excite", hidden, channels * 3, **inner)
+        self.project = dense(keras.layers.Dense, "project", channels, channels, **outer)
 
     def call(self, x, return_attention_scores=False):
         """Shift `x` and weigh its versions."""

@@ -34,7 +34,7 @@ def quotient(weighted, weights):
 
 def distances(length):
     """Return the distances between `length` positions, `(length, length)`."""
-    positions = ops.arange(length)
+    positions = ops.arange(0, length)
     return ops.abs(ops.expand_dims(positions, 1) - ops.expand_dims(positions, 0))
 
 
@@ -100,8 +100,9 @@ class AFTFull(AttentionFreeLayer, TokenLayer):
     $$y_{tc} = \sigma(q_{tc}) \frac{\sum_s \exp(k_{sc} + w_{ts})\, v_{sc}}
         {\sum_s \exp(k_{sc} + w_{ts})}$$
 
-    As \(\exp(k + w) = \exp(k) \exp(w)\) both sums are one matrix product: memory is
-    O(N^2 + N C), time O(N^2 C).
+    q, k and v are linear maps of the tokens with biases, and so is the projection of y, if any. As
+    \(\exp(k + w) = \exp(k) \exp(w)\) both sums are one matrix product: memory is O(N^2 + N C), time
+    O(N^2 C).
 
     Args:
         max_length: Greatest number of tokens; shorter inputs use the first rows and columns of w.
@@ -278,6 +279,8 @@ class AFTSimple(AttentionFreeLayer, TokenLayer):
 
     $$y_{tc} = \sigma(q_{tc}) \sum_s \mathrm{softmax}_s(k)_{sc}\, v_{sc}$$
 
+    q, k and v are linear maps of the tokens with biases, and so is the projection of y, if any.
+
     Args:
         hidden_dim: Width of query, key and value; `None` = C.
         output_dim: Width of the output projection; `None` = no projection.
@@ -332,7 +335,11 @@ class AFTConv(AttentionFreeLayer, ImageLayer):
         {\sum \exp(k) + (\exp(w) - 1) * \exp(k)}, \quad
         w^i = \gamma^i \frac{b^i - \mathrm{mean}(b^i)}{\mathrm{std}(b^i)} + \beta^i$$
 
-    k has one channel for each head i, v and q have `hidden_dim / num_heads` of them.
+    q, k and v are linear maps of the pixels with biases, and so is the projection of y, if any. k
+    has one channel for each head i, v and q have `hidden_dim / num_heads` of them, those of a head
+    side by side. \(*\) lays w, unflipped, with its middle on each pixel; nothing is added past the
+    image. Mean and standard deviation (of N, not N - 1) are those of a head's `kernel_size` x
+    `kernel_size` numbers b; \(\gamma\) and \(\beta\) start at zero.
 
     Args:
         num_heads: Number of heads; must divide `hidden_dim`.
@@ -422,7 +429,7 @@ class AFTConv(AttentionFreeLayer, ImageLayer):
         bias = ops.pad(self.biases(), ((0, 0), (0, 1)))
         bias = ops.transpose(bias_exponential(bias))  # (kernel_size ** 2 + 1, heads)
         bias = ops.concatenate([self.each_channel(bias), bias], axis=-1)
-        size, channels = self.kernel_size, terms.shape[-1]
+        size, channels = self.kernel_size, self.num_heads * (self.head_width + 1)
         kernel = ops.reshape(bias[:-1], (size, size, 1, channels))
         sums = conv2d(terms, kernel) + bias[-1] * sum_beyond(terms, size // 2)
 

@@ -20,6 +20,8 @@ class MUSEAttention(QueryLayer):
         \sum_i \mathrm{softmax}(a)_i\, \mathrm{DynConv}_i(V)\Big], \quad
     \mathrm{DynConv}_i(V)_t = \sum_j \mathrm{softmax}_j(W_i V_t)_j\, V_{t + j}$$
 
+    The weights a start equal.
+
     Args:
         num_heads: Number of heads.
         key_dim: Width of a head's queries and keys; `None` = C // num_heads.
@@ -175,7 +177,7 @@ class MUSEAttention(QueryLayer):
         """Return the mask of the attention, causal if the layer is."""
         if not self.causal:
             return mask
-        positions = ops.arange(tokens)
+        positions = ops.arange(0, tokens)
         earlier = ops.expand_dims(positions, 1) >= ops.expand_dims(positions, 0)  # (N, N)
         return earlier if mask is None else ops.logical_and(broadcast_scores(mask), earlier)
 

@@ -19,6 +19,15 @@ class HaloAttention(ImageLayer):
     $$y_{p} = \sum_{n \in \mathrm{window}(p)} \mathrm{softmax}_n\Big(\frac{q_p \cdot k_n}{\sqrt d}
         + q_p \cdot (r^{\mathrm{row}}_{n-p} + r^{\mathrm{column}}_{n-p})\Big)\, v_n$$
 
+    q, k and v are linear maps of the pixels. A head is d wide, its values `output_dim / num_heads`;
+    the heads are joined to the output, without a further map. A window begins h pixels above and
+    left of its block; beyond the image k and v are zero.
+
+    The two tables r, which the heads share, hold 2w - 1 vectors of d numbers, w = b + 2h. For the
+    pixel in row i of the window and a query in row j of the block, both counted from 0, row
+    i - j + w - 1 is taken (so the first 2h never are); with columns likewise. They start truncated
+    normal, of standard deviation 1 / sqrt(d).
+
     Args:
         block_size: Side b of the blocks; divides H and W.
         halo_size: Width h of the halo, in pixels.
@@ -38,7 +47,8 @@ class HaloAttention(ImageLayer):
     Returns:
         Image, `(B, H, W, output_dim)` or `(B, output_dim, H, W)`; with
         `return_attention_scores=True` also the map,
-        `(B, num_heads, blocks, b * b, (b + 2h) * (b + 2h))` in both data formats.
+        `(B, num_heads, blocks, b * b, (b + 2h) * (b + 2h))` in both data formats: blocks, the
+        pixels of a block and those of its window row by row.
 
     Raises:
         ValueError: If an argument is out of range, `num_heads` does not divide the output channels,

@@ -1,0 +1,53 @@
+"""The table of exports covers every layer, and what it says of SavedModels holds here too."""
+
+import json
+import re
+
+import exports
+import keras
+import pytest
+
+TABLE = json.loads(exports.TABLE.read_text())
+CASES = exports.first_cases()
+
+
+def cell_id(cell) -> str:
+    return "-".join(cell[name] for name in ("layer", "backend", "format"))
+
+
+def test_every_layer_in_every_format():
+    wanted = [
+        (layer, backend, format)
+        for layer in CASES
+        for backend, formats in exports.FORMATS.items()
+        for format in formats
+    ]
+    assert [(c["layer"], c["backend"], c["format"]) for c in TABLE["cells"]] == wanted
+
+
+def test_nineteen_in_twenty_work():
+    works = [cell["works"] for cell in TABLE["cells"]]
+    assert sum(works) >= 0.95 * len(works)
+
+
+@pytest.mark.parametrize("cell", TABLE["cells"], ids=cell_id)
+def test_what_fails_has_a_reason(cell):
+    """As much as possible is dynamic, and a reason is given where it is not, or nothing works."""
+    most, *fewer = exports.variants(CASES[cell["layer"]])
+    assert cell["dynamic"] in [most, *fewer]
+    if cell["works"]:
+        assert 0 <= cell["difference"] <= exports.BOUND
+        assert bool(cell["why"]) == (cell["dynamic"] != most)
+    else:
+        assert cell["difference"] is None
+        assert all(f"{dynamic}: " in cell["why"] for dynamic in [most, *fewer])
+    assert not re.search(r"(^|[\s'\"(])/\w", cell["why"]), "a path"
+
+
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="SavedModels are TensorFlow's")
+@pytest.mark.parametrize("layer", ["CBAM", "HaloAttention", "ScaledDotProductAttention"])
+def test_saved_model_with_dynamic_sizes(layer):
+    for dynamic in exports.variants(CASES[layer]):
+        difference, why = exports.attempt(layer, "saved_model", dynamic)
+        assert why == ""
+        assert difference <= exports.BOUND
