@@ -9,10 +9,10 @@ import textwrap
 from html import escape
 from itertools import pairwise
 
-COLUMN, SKIP, ROW = 180, 34, 62
+COLUMN, SKIP, ROW = 190, 34, 62
 """Width of a column of steps, of one that only a line passes through, and height of a row."""
 
-BOX = (164, 40)
+BOX = (174, 40)
 RADIUS = 15
 LETTERS = 20
 """How many letters a box is wide, in any font."""

@@ -1,0 +1,60 @@
+"""A browser window on the site."""
+
+from pathlib import Path
+
+DESKTOP, PHONE = 1280, 390
+CHECKS = Path(__file__).with_name("checks.js")
+
+
+class Window:
+    """A browser window; `errors` says what went wrong since the page was opened."""
+
+    def __init__(self, chromium, address, scheme="light"):
+        self.address, self.errors = address, []
+        self.page = chromium.new_page(color_scheme=scheme, reduced_motion="reduce")
+        self.page.set_default_timeout(20_000)
+        self.page.add_init_script(path=CHECKS)
+        self.page.on("pageerror", lambda error: self.errors.append(f"exception: {error}"))
+        self.page.on("console", self._console)
+        self.page.on("request", self._request)
+        self.page.on("requestfailed", lambda one: self.errors.append(f"{one.failure}: {one.url}"))
+
+    def _console(self, message):
+        if message.type == "error":
+            self.errors.append(f"console: {message.text} {message.location['url']}")
+
+    def _request(self, request):
+        if not request.url.startswith((self.address, "data:", "blob:", "about:")):
+            self.errors.append(f"asks others: {request.url}")
+
+    def open(self, path, width=DESKTOP):
+        """Open a page of the site at its top."""
+        self.resize(width)
+        self.page.goto("about:blank")
+        self.errors.clear()
+        self.page.goto(self.address + path)
+        self.page.evaluate("new Promise((done) => setTimeout(done, 20))")  # for what comes late
+
+    def resize(self, width):
+        """Make the window as wide as a screen or a phone."""
+        self.page.set_viewport_size({"width": width, "height": 800})
+
+    def faults(self, *checks):
+        """Return what checks of `checks.js` find."""
+        return [fault for name in checks for fault in self.page.evaluate(f"checks.{name}()")]
+
+    def focus(self):
+        """Return the name of the element that has the keyboard, and whether one can see so."""
+        return self.page.evaluate("checks.focus()")
+
+    def search(self, words):
+        """Return the pages that the search box finds, best first."""
+        field = self.page.locator(".md-search__input")
+        status = self.page.locator(".md-search-result__meta")
+        links = self.page.locator(".md-search-result__link")
+        for text, answer in (("", "Type to start searching"), (words, "matching document")):
+            field.fill(text)
+            field.press("End")  # the search waits for keys
+            status.filter(has_text=answer).wait_for()
+        found = links.evaluate_all("all => all.map((link) => link.href.split(/[?#]/)[0])")
+        return [link.removeprefix(self.address) for link in dict.fromkeys(found)]
