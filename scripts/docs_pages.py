@@ -11,8 +11,10 @@ import warnings
 from pathlib import Path
 
 import attn_core
+import bad_input_table
 import exported
 import keras
+import licences
 import mechanism_pages
 import verified
 from attn_core import catalog, compat, layers, models
@@ -140,6 +142,9 @@ def main() -> None:
     """Write all pages."""
     shutil.rmtree(TARGET, ignore_errors=True)
     shutil.copytree(ROOT / "docs", TARGET)
+    if mechanism_pages.MAPS.exists():
+        pictures = shutil.ignore_patterns("*.json")
+        shutil.copytree(mechanism_pages.MAPS, TARGET / "maps", ignore=pictures)
     (TARGET / "mechanisms").mkdir()
     for mechanism in catalog.MECHANISMS:
         page = mechanism_pages.page(mechanism)
@@ -152,6 +157,8 @@ def main() -> None:
     add("choose.md", mechanism_pages.chooser())
     add("deploy.md", exported.table())
     add("models.md", f"## The variants\n\n{parameters()}")
+    add("trust.md", f"### The libraries\n\n{licences.table()}")
+    add("trust.md", f"## The bad input tested\n\n{bad_input_table.table()}")
     what = "Largest absolute error of outputs, gradients and outputs in training:"
     add("verification.md", f"## The errors seen\n\n{what}\n\n{verified.table()}")
 

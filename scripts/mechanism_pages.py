@@ -2,9 +2,11 @@
 
 import inspect
 import io
+import json
 import math
 from contextlib import redirect_stdout
 from functools import cache
+from pathlib import Path
 from textwrap import dedent
 
 import exported
@@ -18,6 +20,15 @@ from flow_drawings import draw
 from mechanism_texts import CONFIGS, SIZE, TEXTS
 from verified import BACKENDS, table, worst_errors
 
+UNSAID = {
+    keras.layers.Layer: "weights start as Glorot and Bengio's uniform, and biases at zero",
+    keras.layers.Conv2D: "convolutions are padded with zeros, alike on both sides, so that height "
+    "and width stay at stride 1",
+    keras.layers.BatchNormalization: "batch normalization has $\\epsilon = 10^{-5}$ and keeps 0.9 "
+    "of its moving statistics at each batch",
+}
+"""What holds for all layers, by the kind of layer within that it is about."""
+MAPS = Path(__file__).parents[1] / "build" / "maps"
 HEIGHT, WIDTH, CHANNELS = SIZE["H"], SIZE["W"], SIZE["C"]
 
 
@@ -29,6 +40,7 @@ def page(mechanism: Mechanism) -> str:
         ("Import and signature", signature(mechanism)),
         ("Shapes", shapes(mechanism)),
         ("Example", shown(example(mechanism))),
+        ("What it looks at", seen(mechanism)),
         ("Where to insert it", insertion(mechanism)),
         ("What it costs", costs(mechanism)),
         ("Support", support(mechanism)),
@@ -38,8 +50,9 @@ def page(mechanism: Mechanism) -> str:
         ("See also", see_also(mechanism)),
     ]
     text = f"{mechanism.summary} {TEXTS[mechanism.key].use}"
-    body = "\n\n".join(f"## {title}\n\n{part}" for title, part in parts)
-    return f"# {mechanism.name}\n\n{text}\n\n{badge(mechanism)}\n\n{body}\n"
+    body = "\n\n".join(f"## {title}\n\n{part}" for title, part in parts if part)
+    top = f"{text}\n\n{origin(mechanism)}\n\n{badge(mechanism)}"
+    return f"{tags(mechanism)}\n\n# {mechanism.name}\n\n{top}\n\n{body}\n"
 
 
 # Layers and their examples.
@@ -90,6 +103,20 @@ def shown(code: str) -> str:
 # The parts of a page.
 
 
+def tags(mechanism: Mechanism) -> str:
+    """Return the other names and the first author as tags, which the search puts first."""
+    first, *others = mechanism.authors.split(", ")
+    author = [f"{first}{' et al.' if others else ''} {mechanism.year}"] if first else []
+    return f"---\ntags: {json.dumps([mechanism.key, *mechanism.aliases, *author])}\n---"
+
+
+def origin(mechanism: Mechanism) -> str:
+    """Return paper, authors and other names: by these, too, the search finds the page."""
+    paper = f"*{mechanism.title}*, {mechanism.authors}, {mechanism.year}. "
+    names = ", ".join(f"`{name}`" for name in (mechanism.key, *mechanism.aliases))
+    return f"{paper if mechanism.title else ''}Also known as {names}."
+
+
 def badge(mechanism: Mechanism) -> str:
     """Return the largest error of all layers on each backend, in one line."""
     worst = worst_errors()
@@ -109,7 +136,16 @@ def formula(mechanism: Mechanism) -> str:
     for name in mechanism.layers:
         _, _, body = sections(layer_class(name))[""].partition("\n\n")
         parts.append(f"**`{name}`**\n\n{body}" if several else body)
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, unsaid(mechanism)])
+
+
+def unsaid(mechanism: Mechanism) -> str:
+    """Return what formulas leave open, and all layers do alike."""
+    layer = new(mechanism.layers[0])
+    layer.build((None, *input_shape(mechanism.layers[0])))
+    within = list(layer._flatten_layers())
+    used = [text for kind, text in UNSAID.items() if any(isinstance(one, kind) for one in within)]
+    return f"Where nothing else is said, {'; '.join(used)}."
 
 
 def signature(mechanism: Mechanism) -> str:
@@ -167,6 +203,24 @@ def example(mechanism: Mechanism) -> str:
             code += 'print("map", tuple(maps.shape))\n'
     code += 'print("parameters", layer.count_params())\n'
     return code
+
+
+def seen(mechanism: Mechanism) -> str:
+    """Return the picture of `page_maps.py` and what it shows; nothing where there is no map."""
+    about = MAPS / f"{mechanism.key}.json"
+    if not about.exists():
+        return ""
+    facts, name = json.loads(about.read_text()), mechanism.layers[0]
+    what = "; ".join(facts["what"])
+    return (
+        f"![{name} on two photographs: {what}](../maps/{mechanism.key}.png)\n\n"
+        f"What a trained `{name}` weighs on the two photographs of scikit-learn, china.jpg and "
+        f"flower.jpg: {what}. The network of {facts['parameters']:,} parameters, two convolutions "
+        f"of stride 2, this layer and a classifier, learnt in {facts['steps']} steps to tell "
+        f"pieces of the two apart, and names {facts['accuracy']:.1%} of {facts['tested']} pieces "
+        "from a part of both that it had not seen. What a layer weighs depends on the task: "
+        "[draw it for yours](../visualize.md)."
+    )
 
 
 def insertion(mechanism: Mechanism) -> str:
