@@ -113,8 +113,9 @@ def test_the_first_call_may_be_of_eight_threads():
     with ThreadPoolExecutor(THREADS) as pool:
         together = list(pool.map(work, range(THREADS)))
     for images, result in zip(IMAGES, together, strict=True):
-        for one, other in zip(numpy(MODEL(images, training=False)), result, strict=True):
-            np.testing.assert_allclose(other, one, atol=1e-5)
+        # Eagerly the sums are in another order.
+        for one, other in zip(numpy(call(images)), result, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
 
 
 def test_maps_of_one_thread_are_not_those_of_another():
