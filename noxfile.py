@@ -51,7 +51,7 @@ def tests(session: nox.Session, backend: str) -> None:
     session.install(*groups("test"), BACKENDS[backend], "./packages/attn-core[safetensors,demo]")
     if backend == "tensorflow":
         install_attn_tf(session)
-    arguments = session.posargs or ["-n", "auto", "--maxprocesses", "4"]
+    arguments = session.posargs or ["-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup"]
     session.run("pytest", *arguments, env=environment(session, backend))
 
 

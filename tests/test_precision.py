@@ -88,6 +88,7 @@ def outputs(policy: str) -> dict:
     return found
 
 
+@pytest.mark.xdist_group("outputs")  # in one process, which computes them once
 @first_case
 @pytest.mark.parametrize("policy", EPSILON)
 def test_half_precision(case, policy):
@@ -122,6 +123,7 @@ def test_training_in_float16(cases):
     assert moved == {f"layer_{i}" for i in range(len(cases))}
 
 
+@pytest.mark.xdist_group("outputs")
 @first_case
 def test_float64(case):
     """float64 comes out, near float32; the configuration keeps the policy."""
@@ -167,6 +169,7 @@ def test_int8(case, tmp_path):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(reloaded(x)), output)
 
 
+@pytest.mark.skipif(keras.config.backend() == "jax", reason="a minute; nothing is JAX's own here")
 @pytest.mark.parametrize("name", ["GFNet", "MobileViT"])
 def test_int8_networks_can_be_saved(name, tmp_path):
     model = getattr(models, name)(**TINY[name], num_classes=3)
