@@ -5,14 +5,11 @@ import importlib
 import json
 import os
 import pkgutil
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import attn_tf
 import keras
-import numpy as np
 import pytest
 from attn_tf import _backend
 
@@ -71,20 +68,6 @@ print(json.dumps([same, started, first == again == running, first["intra_op_thre
 def test_examples(name):
     module = importlib.import_module(f"attn_tf.{name}")
     assert doctest.testmod(module).failed == 0
-
-
-@pytest.mark.parametrize("page", ["docs/tensorflow.md", "packages/attn-tf/README.md"])
-def test_blocks_of_the_pages(page, tmp_path, monkeypatch):
-    """On a small network."""
-    text = (Path(__file__).parents[2] / page).read_text()
-    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
-    assert "attn_tf.tune(" in code
-    small = "GFNet(16, depths=1, patch_size=8, image_size=32)"
-    code = code.replace('GFNet.from_variant("gfnet_ti")', small)
-    monkeypatch.chdir(tmp_path)
-    images = np.random.default_rng(0).standard_normal((4, 32, 32, 3))
-    exec(compile(code, page, "exec"), {"__name__": "page", "images": images})
-    assert (tmp_path / "gfnet.tflite").stat().st_size > 1000
 
 
 def test_public_names():
