@@ -166,6 +166,86 @@ def stochastic_depth(rate: float, rank: int = 4, dtype=None) -> keras.layers.Dro
     )
 
 
+class TransformerBlock(Block):
+    """Token mixer and MLP, each behind a norm and a residual connection.
+
+    A kind of block says with `create_mixer` what mixes the positions.
+
+    Args:
+        mlp_ratio: Width of the MLP, as a multiple of C.
+        qkv_bias: Whether the linear maps of the mixer have biases.
+        dropout: Rate in the mixer and in the MLP.
+        drop_path: Rate of stochastic depth.
+        **kwargs: Keras' own layer arguments.
+    """
+
+    def __init__(
+        self,
+        *,
+        mlp_ratio: float = 3.0,
+        qkv_bias: bool = False,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.mlp_ratio = mlp_ratio
+        self.qkv_bias = qkv_bias
+        self.dropout = dropout
+        self.drop_path = drop_path
+
+    def create_mixer(self, **options) -> keras.layers.Layer:
+        """Return the mixer, not built; `options` are name, dtype, biases and dropout."""
+        raise NotImplementedError
+
+    def build(self, input_shape):
+        """Create mixer, MLP and their norms."""
+        channels, dtype = input_shape[-1], self.dtype_policy
+        norm = {"epsilon": 1e-5, "dtype": dtype}
+        self.mixer_norm = keras.layers.LayerNormalization(name="mixer_norm", **norm)
+        self.mixer = self.create_mixer(
+            qkv_bias=self.qkv_bias, dropout=self.dropout, name="mixer", dtype=dtype
+        )
+        self.mlp_norm = keras.layers.LayerNormalization(name="mlp_norm", **norm)
+        self.mlp = self.create_mlp(int(channels * self.mlp_ratio), name="mlp", dtype=dtype)
+        self.stochastic_depth = stochastic_depth(self.drop_path, rank=len(input_shape), dtype=dtype)
+        for layer in (self.mixer_norm, self.mixer, self.mlp_norm, self.mlp):
+            layer.build(input_shape)
+
+    def create_mlp(self, hidden_dim: int, **options) -> "MLP":
+        """Return the MLP, not built."""
+        return MLP(hidden_dim, dropout=self.dropout, **options)
+
+    def call(self, x, training=None):
+        """Mix the positions, then the channels."""
+        return self.update(x, x, training)
+
+    def update(self, x, source, training):
+        """Add to `x` what the mixer makes of `source`, then what the MLP makes of the sum."""
+        branch = self.mix(self.mixer_norm(source), training)
+        x = x + self.stochastic_depth(branch, training=training)
+        branch = self.mlp(self.mlp_norm(x), training=training)
+        return x + self.stochastic_depth(branch, training=training)
+
+    def mix(self, x, training):
+        """Return what the mixer makes of `x`."""
+        return self.mixer(x, training=training)
+
+    def get_config(self) -> dict:
+        """Return the arguments of the kind of block, and those that all kinds have."""
+        names = ("mlp_ratio", "qkv_bias", "dropout", "drop_path")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+    def torch_names(self) -> dict:
+        """Name the parameters as most authors do."""
+        return {
+            "norm1": self.mixer_norm,
+            "attn": self.mixer,
+            "norm2": self.mlp_norm,
+            "mlp": self.mlp,
+        }
+
+
 @keras.saving.register_keras_serializable(package="attn_core")
 class MLP(Block):
     """Two dense layers with an activation between them, as in every transformer.

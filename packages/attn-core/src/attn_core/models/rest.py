@@ -8,7 +8,7 @@ from keras import layers, ops
 from attn_core.layers.convolution import Conv2D
 from attn_core.layers.normalization import BatchNormalization
 from attn_core.layers.tokens.emsa import EfficientMultiHeadSelfAttention
-from attn_core.models.base import MLP, AttentionModel, Block, drop_path_rates, stochastic_depth
+from attn_core.models.base import AttentionModel, Block, TransformerBlock, drop_path_rates
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -31,81 +31,42 @@ class PixelAttention(Block):
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class ResTBlock(Block):
-    """Efficient self-attention and MLP, each behind a norm and a residual connection.
+class ResTBlock(TransformerBlock):
+    """Efficient self-attention and MLP. Names of parameters as wofmanaf/ResT.
 
     Args:
         num_heads: Number of heads.
         sr_ratio: Spatial reduction of keys and values; 1 = none.
-        mlp_ratio: Width of the MLP, as a multiple of C.
-        qkv_bias: Whether the maps to queries, keys and values have biases.
         apply_transform: Whether the heads exchange their scores.
-        dropout: Rate after the attention and in the MLP.
-        drop_path: Rate of stochastic depth.
-        **kwargs: Keras' own layer arguments.
+        **kwargs: As for `TransformerBlock`; `dropout` acts after the attention and in the MLP.
     """
 
     def __init__(
-        self,
-        num_heads: int,
-        *,
-        sr_ratio: int = 1,
-        mlp_ratio: float = 4,
-        qkv_bias: bool = True,
-        apply_transform: bool = True,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        **kwargs,
+        self, num_heads: int, *, sr_ratio: int = 1, apply_transform: bool = True, **kwargs
     ):
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.sr_ratio = sr_ratio
-        self.mlp_ratio = mlp_ratio
-        self.qkv_bias = qkv_bias
         self.apply_transform = apply_transform
-        self.dropout = dropout
-        self.drop_path = drop_path
 
-    def build(self, input_shape):
-        """Create attention, MLP and their norms."""
-        channels, dtype = input_shape[-1], self.dtype_policy
-        self.attention_norm = layers.LayerNormalization(
-            epsilon=1e-5, name="attention_norm", dtype=dtype
-        )
-        self.attention = EfficientMultiHeadSelfAttention(
+    def create_mixer(self, *, dropout, **options):
+        """Return efficient self-attention, without dropout on its map."""
+        return EfficientMultiHeadSelfAttention(
             self.num_heads,
             sr_ratio=self.sr_ratio,
             apply_transform=self.apply_transform,
-            qkv_bias=self.qkv_bias,
             data_format="channels_last",
-            name="attention",
-            dtype=dtype,
+            **options,
         )
-        self.drop = layers.Dropout(self.dropout, name="drop", dtype=dtype)
-        self.mlp_norm = layers.LayerNormalization(epsilon=1e-5, name="mlp_norm", dtype=dtype)
-        self.mlp = MLP(
-            int(channels * self.mlp_ratio), dropout=self.dropout, name="mlp", dtype=dtype
-        )
-        self.stochastic_depth = stochastic_depth(self.drop_path, dtype=dtype)
-        for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
-            layer.build(input_shape)
 
-    def call(self, x, training=None):
-        """Attend, then mix the channels."""
-        branch = self.attention(self.attention_norm(x), training=training)
-        branch = self.drop(branch, training=training)
-        x = x + self.stochastic_depth(branch, training=training)
-        branch = self.mlp(self.mlp_norm(x), training=training)
-        return x + self.stochastic_depth(branch, training=training)
+    def build(self, input_shape):
+        """Create the parts, and the dropout after the attention."""
+        super().build(input_shape)
+        self.drop = layers.Dropout(self.dropout, name="drop", dtype=self.dtype_policy)
 
-    def torch_names(self) -> dict:
-        """Name the parameters as wofmanaf/ResT does."""
-        return {
-            "norm1": self.attention_norm,
-            "attn": self.attention,
-            "norm2": self.mlp_norm,
-            "mlp": self.mlp,
-        }
+    def mix(self, x, training):
+        """Attend, then drop."""
+        return self.drop(super().mix(x, training), training=training)
 
 
 @keras.saving.register_keras_serializable(package="attn_core")

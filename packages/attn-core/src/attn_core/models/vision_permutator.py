@@ -7,82 +7,29 @@ from keras import layers
 
 from attn_core.layers.mixers.permute_mlp import WeightedPermuteMLP
 from attn_core.models.base import (
-    MLP,
     AttentionModel,
-    Block,
+    TransformerBlock,
     drop_path_rates,
     patch_embedding,
-    stochastic_depth,
 )
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class PermutatorBlock(Block):
-    """Weighted permute MLP and MLP, each behind a norm and a residual connection.
+class PermutatorBlock(TransformerBlock):
+    """Weighted permute MLP and MLP. Names of parameters as houqb/VisionPermutator.
 
     Args:
         segment_dim: Number of segments of the channels; C must be a multiple of it.
-        mlp_ratio: Width of the MLP, as a multiple of C.
-        qkv_bias: Whether the linear maps along height, width and channels have biases.
-        dropout: Rate after the permute MLP and in the MLP.
-        drop_path: Rate of stochastic depth.
-        **kwargs: Keras' own layer arguments.
+        **kwargs: As for `TransformerBlock`; `dropout` acts after the permute MLP and in the MLP.
     """
 
-    def __init__(
-        self,
-        segment_dim: int,
-        *,
-        mlp_ratio: float = 3.0,
-        qkv_bias: bool = False,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        **kwargs,
-    ):
+    def __init__(self, segment_dim: int, **kwargs):
         super().__init__(**kwargs)
         self.segment_dim = segment_dim
-        self.mlp_ratio = mlp_ratio
-        self.qkv_bias = qkv_bias
-        self.dropout = dropout
-        self.drop_path = drop_path
 
-    def build(self, input_shape):
-        """Create the two MLPs and their norms."""
-        channels, dtype = input_shape[-1], self.dtype_policy
-        self.permute_norm = layers.LayerNormalization(
-            epsilon=1e-5, name="permute_norm", dtype=dtype
-        )
-        self.permute = WeightedPermuteMLP(
-            self.segment_dim,
-            qkv_bias=self.qkv_bias,
-            dropout=self.dropout,
-            data_format="channels_last",
-            name="permute",
-            dtype=dtype,
-        )
-        self.mlp_norm = layers.LayerNormalization(epsilon=1e-5, name="mlp_norm", dtype=dtype)
-        self.mlp = MLP(
-            int(channels * self.mlp_ratio), dropout=self.dropout, name="mlp", dtype=dtype
-        )
-        self.stochastic_depth = stochastic_depth(self.drop_path, dtype=dtype)
-        for layer in (self.permute_norm, self.permute, self.mlp_norm, self.mlp):
-            layer.build(input_shape)
-
-    def call(self, x, training=None):
-        """Mix the positions, then the channels."""
-        branch = self.permute(self.permute_norm(x), training=training)
-        x = x + self.stochastic_depth(branch, training=training)
-        branch = self.mlp(self.mlp_norm(x), training=training)
-        return x + self.stochastic_depth(branch, training=training)
-
-    def torch_names(self) -> dict:
-        """Name the parameters as houqb/VisionPermutator does."""
-        return {
-            "norm1": self.permute_norm,
-            "attn": self.permute,
-            "norm2": self.mlp_norm,
-            "mlp": self.mlp,
-        }
+    def create_mixer(self, **options):
+        """Return the weighted permute MLP."""
+        return WeightedPermuteMLP(self.segment_dim, data_format="channels_last", **options)
 
 
 @keras.saving.register_keras_serializable(package="attn_core")

@@ -14,92 +14,29 @@ from attn_core.models.base import (
     AttentionModel,
     Block,
     PositionEmbedding,
+    TransformerBlock,
     drop_path_rates,
     patch_embedding,
-    stochastic_depth,
 )
 from attn_core.ops.attention import attend, merge_heads, split_heads
 from attn_core.weights.entries import rows
 
 
-class VOLOBlock(Block):
-    """Attention and MLP, each behind a norm and a residual connection.
-
-    A kind of block says with `create_attention` what attends.
+class VOLOBlock(TransformerBlock):
+    """Attention and MLP. Names of parameters as sail-sg/volo.
 
     Args:
         num_heads: Number of heads; divides C.
-        mlp_ratio: Width of the MLP, as a multiple of C.
-        qkv_bias: Whether the maps to queries, keys and values have biases.
-        dropout: Rate of dropout on the attention map.
-        drop_path: Rate of stochastic depth.
-        **kwargs: Keras' own layer arguments.
+        **kwargs: As for `TransformerBlock`; `dropout` acts on the attention map alone.
     """
 
-    def __init__(
-        self,
-        num_heads: int,
-        *,
-        mlp_ratio: float = 3.0,
-        qkv_bias: bool = False,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-        **kwargs,
-    ):
+    def __init__(self, num_heads: int, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
-        self.mlp_ratio = mlp_ratio
-        self.qkv_bias = qkv_bias
-        self.dropout = dropout
-        self.drop_path = drop_path
 
-    def create_attention(self, **options) -> keras.layers.Layer:
-        """Return the attention, not built; `options` are those that all kinds have."""
-        raise NotImplementedError
-
-    def build(self, input_shape):
-        """Create attention, MLP and their norms."""
-        channels, dtype = input_shape[-1], self.dtype_policy
-        self.attention_norm = layers.LayerNormalization(
-            epsilon=1e-5, name="attention_norm", dtype=dtype
-        )
-        self.attention = self.create_attention(
-            num_heads=self.num_heads,
-            qkv_bias=self.qkv_bias,
-            dropout=self.dropout,
-            name="attention",
-            dtype=dtype,
-        )
-        self.mlp_norm = layers.LayerNormalization(epsilon=1e-5, name="mlp_norm", dtype=dtype)
-        self.mlp = MLP(int(channels * self.mlp_ratio), name="mlp", dtype=dtype)
-        self.stochastic_depth = stochastic_depth(self.drop_path, rank=len(input_shape), dtype=dtype)
-        for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
-            layer.build(input_shape)
-
-    def call(self, x, training=None):
-        """Attend, then mix the channels."""
-        return self.update(x, x, training)
-
-    def update(self, x, source, training):
-        """Add to `x` what the attention finds in `source`, then what the MLP makes of the sum."""
-        branch = self.attention(self.attention_norm(source), training=training)
-        x = x + self.stochastic_depth(branch, training=training)
-        branch = self.mlp(self.mlp_norm(x), training=training)
-        return x + self.stochastic_depth(branch, training=training)
-
-    def get_config(self) -> dict:
-        """Return the arguments of the kind of block, and those that all kinds have."""
-        names = ("mlp_ratio", "qkv_bias", "dropout", "drop_path")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-    def torch_names(self) -> dict:
-        """Name the parameters as sail-sg/volo does."""
-        return {
-            "norm1": self.attention_norm,
-            "attn": self.attention,
-            "norm2": self.mlp_norm,
-            "mlp": self.mlp,
-        }
+    def create_mlp(self, hidden_dim, **options):
+        """Return the MLP, without dropout."""
+        return MLP(hidden_dim, **options)
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -118,20 +55,20 @@ class Outlooker(VOLOBlock):
         self.kernel_size = kernel_size
         self.strides = strides
 
-    def create_attention(self, **options):
+    def create_mixer(self, **options):
         """Return outlook attention."""
         sizes = {"kernel_size": self.kernel_size, "strides": self.strides}
-        return OutlookAttention(**sizes, data_format="channels_last", **options)
+        return OutlookAttention(self.num_heads, **sizes, data_format="channels_last", **options)
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
 class VOLOTransformer(VOLOBlock):
     """Self-attention and MLP, on an image. Arguments as for `VOLOBlock`."""
 
-    def create_attention(self, **options):
+    def create_mixer(self, **options):
         """Return plain self-attention: ResT's, neither reduced nor transformed."""
         return EfficientMultiHeadSelfAttention(
-            apply_transform=False, data_format="channels_last", **options
+            self.num_heads, apply_transform=False, data_format="channels_last", **options
         )
 
     def torch_names(self) -> dict:
@@ -152,9 +89,9 @@ class ClassBlock(VOLOBlock):
     Arguments as for `VOLOBlock`.
     """
 
-    def create_attention(self, **options):
+    def create_mixer(self, **options):
         """Return class attention."""
-        return ClassAttention(**options)
+        return ClassAttention(self.num_heads, **options)
 
     def call(self, x, training=None):
         """Update the class token."""
