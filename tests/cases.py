@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from attn_core import layers
 from attn_core.catalog import MECHANISMS
 from attn_core.layers.base import ImageLayer
@@ -172,3 +173,9 @@ WITHOUT_GRADIENT = {
 }
 """By layer: endings of the paths of weights that may have no gradient, because they shift alike all
 scores of a softmax, or all that an instance norm sees."""
+
+
+def each(cases):
+    """Parametrize a test by cases. One process tests a layer, and compiles its operations once."""
+    groups = [pytest.param(case, marks=pytest.mark.xdist_group(case.layer)) for case in cases]
+    return pytest.mark.parametrize("case", groups, ids=lambda case: case.id)

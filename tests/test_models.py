@@ -15,6 +15,14 @@ from reference import MODEL_VECTORS, read
 
 NETWORKS = [name for name in models.__all__ if hasattr(getattr(models, name), "VARIANTS")]
 ANY_SIZE = [name for name in NETWORKS if "image_size" not in TINY[name]]
+IMAGES = (8, 64, 64, 3)
+"""One shape for all tests of a network, which one process runs: it compiles its operations once."""
+
+
+def each(names):
+    """Parametrize a test by names of networks."""
+    groups = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in names]
+    return pytest.mark.parametrize("name", groups)
 
 
 @pytest.mark.parametrize("path", MODEL_VECTORS, ids=lambda path: path.stem)
@@ -40,7 +48,7 @@ def test_output_and_gradient(path, record_error):
         assert error <= bound, f"{name}: {error} > {bound}"
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@each(NETWORKS)
 def test_number_of_trainable_parameters(name):
     network = getattr(models, name)
     assert network.list_variants() == list(PARAMETERS[name])
@@ -54,10 +62,10 @@ def test_number_of_trainable_parameters(name):
     assert counts == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@each(NETWORKS)
 def test_file_and_config(name, tmp_path):
     model = getattr(models, name)(**TINY[name], num_classes=3, drop_path=0.1)
-    x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+    x = np.random.default_rng(0).standard_normal(IMAGES).astype("float32")
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(reloaded) is type(model)
@@ -66,10 +74,10 @@ def test_file_and_config(name, tmp_path):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(reloaded(x)), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@each(NETWORKS)
 def test_feature_maps(name):
     model = getattr(models, name)(**TINY[name], num_classes=3)
-    x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+    x = np.random.default_rng(0).standard_normal(IMAGES).astype("float32")
     maps = keras.tree.flatten(model.feature_maps()(x))
     sides = [one.shape[1] for one in maps]
     assert sides == sorted(sides, reverse=True)
@@ -83,7 +91,7 @@ def test_feature_maps(name):
     np.testing.assert_allclose(last, keras.ops.convert_to_numpy(maps[-1]), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ANY_SIZE)
+@each(ANY_SIZE)
 def test_images_of_any_size(name):
     """One model takes several sizes; so does one graph, traced for unknown ones."""
     model = getattr(models, name)(**TINY[name], num_classes=3)
@@ -93,8 +101,8 @@ def test_images_of_any_size(name):
 
         graph = tf.function(maps, input_signature=[tf.TensorSpec((None, None, None, 3))])
     for size in ((64, 64), (32, 96)):
-        x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype("float32")
-        assert tuple(model(x).shape) == (2, 3)
+        x = np.random.default_rng(0).standard_normal((IMAGES[0], *size, 3)).astype("float32")
+        assert tuple(model(x).shape) == (IMAGES[0], 3)
         shapes = maps.compute_output_shape(x.shape)
         for eager, traced, shape in zip(maps(x), graph(x), shapes, strict=True):
             assert tuple(eager.shape) == shape
@@ -102,10 +110,10 @@ def test_images_of_any_size(name):
             np.testing.assert_allclose(traced, eager, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@each(NETWORKS)
 def test_dropout_and_drop_path_act_in_training_alone(name):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((8, 64, 64, 3)).astype("float32")
+    x = rng.standard_normal(IMAGES).astype("float32")
     plain = getattr(models, name)(**TINY[name], num_classes=3)
     # Branches that start at zero would hide what is dropped of them.
     weights = [weight + 0.1 * rng.random(weight.shape) for weight in plain.get_weights()]
@@ -129,18 +137,18 @@ def test_training_a_copy_leaves_the_original(copy):
     else:
         model = models.ParNet(**TINY["ParNet"], num_classes=3)
         other = model.fuse()
-    x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+    x = np.random.default_rng(0).standard_normal(IMAGES).astype("float32")
     before = keras.ops.convert_to_numpy(model(x))
     other.compile("sgd", "mse")
-    other.train_on_batch(x, np.ones((2, 3), "float32"))
+    other.train_on_batch(x, np.ones((len(x), 3), "float32"))
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(x)), before)
 
 
-@pytest.mark.parametrize("name", ["CoAtNet", "GFNet", "GFNetPyramid"])
+@each(["CoAtNet", "GFNet", "GFNetPyramid"])
 def test_another_resolution(name):
     model = getattr(models, name)(**TINY[name], num_classes=3)
     same = model.resized(64)
-    x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+    x = np.random.default_rng(0).standard_normal(IMAGES).astype("float32")
     expected = keras.ops.convert_to_numpy(model(x))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(same(x)), expected, atol=1e-6)
 
