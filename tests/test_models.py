@@ -16,7 +16,7 @@ from reference import MODEL_VECTORS, read
 NETWORKS = [name for name in models.__all__ if hasattr(getattr(models, name), "VARIANTS")]
 ANY_SIZE = [name for name in NETWORKS if "image_size" not in TINY[name]]
 IMAGES = (8, 64, 64, 3)
-"""One shape for all tests of a network, which one process runs: it compiles its operations once."""
+"""One shape for most tests of a network, which one process runs: it compiles them once."""
 
 
 def each(names):
@@ -101,8 +101,8 @@ def test_images_of_any_size(name):
 
         graph = tf.function(maps, input_signature=[tf.TensorSpec((None, None, None, 3))])
     for size in ((64, 64), (32, 96)):
-        x = np.random.default_rng(0).standard_normal((IMAGES[0], *size, 3)).astype("float32")
-        assert tuple(model(x).shape) == (IMAGES[0], 3)
+        x = np.random.default_rng(0).standard_normal((2, *size, 3)).astype("float32")
+        assert tuple(model(x).shape) == (2, 3)
         shapes = maps.compute_output_shape(x.shape)
         for eager, traced, shape in zip(maps(x), graph(x), shapes, strict=True):
             assert tuple(eager.shape) == shape
