@@ -14,6 +14,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks import machine
+from benchmarks.peers import results as peer_results
+from benchmarks.peers import turns
 from benchmarks.results import save
 
 app = typer.Typer(no_args_is_help=True, help="Time and memory, side by side in one run.")
@@ -96,6 +99,66 @@ def networks(
     save(results, out / f"networks-{backend}.json")
     if not all(result["finite"] for result in results.values()):
         raise typer.Exit(1)
+
+
+@app.command()
+def peers(
+    cases: Annotated[str, typer.Option(help="Layers or cases, by commas; all without.")] = "",
+    backends: Annotated[str, typer.Option(help="Backends, by commas; all without.")] = "",
+    seconds: Annotated[float, typer.Option(help="For each measurement.")] = 0.3,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of every process.")] = 3,
+    peer_python: Annotated[str, typer.Option(help="Python of the PyTorch peers.")] = sys.executable,
+    keep: Annotated[bool, typer.Option(help="Write docs/data/peers.json.")] = False,
+    out: Folder = Path("build/bench"),
+) -> None:
+    """Measure the layers against timm's, PyTorch's and Keras' own, by turns."""
+    try:
+        wanted = turns.cases(cases)
+        names = turns.chosen(backends, list(turns.BACKENDS), "--backends")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if keep and (cases or backends):
+        raise typer.BadParameter("--keep measures all cases on all backends.")
+    busy = machine.complaint()
+    if busy and keep:
+        raise SystemExit(busy)
+    with turns.Turns(names, peer_python, rounds, seconds) as workers:
+        content = {
+            "machine": machine.name(),
+            "versions": workers.versions(),
+            "seconds": seconds,
+            "rounds": rounds,
+            "rows": [
+                row
+                for case in track(wanted, "Measuring", console=Console(stderr=True))
+                for row in workers.rows(case)
+            ],
+        }
+        busy = machine.complaint() or busy
+    Console(width=110).print(_peers_table(content["rows"]))
+    save(content, out / "peers.json")
+    for failure in workers.failures:
+        typer.echo(f"Not measured: {failure}", err=True)
+    if busy:
+        typer.echo(f"These times mean nothing. {busy}", err=True)
+    if keep and (busy or workers.failures):
+        raise typer.Exit(1)
+    if keep:
+        save(content, peer_results.KEPT)
+
+
+def _peers_table(rows: list[dict]) -> Table:
+    """Return the ratios as a table for the terminal."""
+    table = Table(title="Time of the peer over ours: above 1, ours is faster")
+    headings = ("layer", "peer", "input", "step", "difference", *turns.BACKENDS)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in turns.BACKENDS else "left")
+    for row in rows:
+        ratios = [f"{row['ratios'].get(name, float('nan')):.2f}" for name in turns.BACKENDS]
+        shape = "x".join(map(str, row["shape"]))
+        peer = row["peer"].rpartition(".")[2]
+        table.add_row(row["layer"], peer, shape, row["step"], str(row["difference"]), *ratios)
+    return table
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Put CBAM into every residual branch of a ResNet, and train it on handwritten digits.
+"""Insert CBAM into every residual branch of a ResNet, and train it on handwritten digits.
 
-The network is a small one, so that this takes a minute on a CPU. It is the same with
+The network is small, so this takes about a minute on a CPU. The same code works with
 `keras.applications.ResNet50(weights="imagenet")`: `insert_attention` finds the branches in the
-graph, and keeps the weights.
+graph of the model, and keeps the weights.
 """
 
 import sys
@@ -18,7 +18,7 @@ keras.utils.set_random_seed(0)
 
 
 def residual_block(x, width, strides):
-    """Add two convolutions to `x`, or to its projection where the shape changes."""
+    """Return the sum of two convolutions and `x`; `x` is projected if the shape changes."""
     branch = layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False)(x)
     branch = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(branch))
     branch = layers.Conv2D(width, 3, padding="same", use_bias=False)(branch)

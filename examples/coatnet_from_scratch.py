@@ -1,6 +1,6 @@
 """Train a small CoAtNet from scratch, save it, load it, and use it for images of another size.
 
-`CoAtNet.from_variant("coatnet_0")` is the paper's; this one is narrow enough for a CPU.
+`CoAtNet.from_variant("coatnet_0")` is the network of the paper; this one is small enough for a CPU.
 """
 
 import sys
@@ -56,6 +56,6 @@ _, accuracy = model.evaluate(enlarged(x_test, 64), y_test, verbose=0)
 print(f"Accuracy on unseen digits of 64 x 64 pixels: {accuracy:.1%}")
 before = model.predict(enlarged(x_test, 64), verbose=0).argmax(axis=-1)
 
-larger = model.resized(96)  # its relative positions are interpolated
+larger = model.resized(96)  # the biases of relative positions are interpolated
 after = larger.predict(enlarged(x_test, 96), verbose=0).argmax(axis=-1)
-print(f"At 96 x 96, without training there, it sees the same in {np.mean(before == after):.1%}")
+print(f"At 96 x 96, without training, it predicts the same class in {np.mean(before == after):.1%}")

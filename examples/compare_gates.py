@@ -1,7 +1,7 @@
-"""Train the same small network with five gates, and without: what do they cost, what do they give?
+"""Train the same small network with five gates and without a gate: compare cost and accuracy.
 
-One run each says little: the differences are about as large as those between seeds. `attn demo`
-repeats the runs, `attn compare` measures time.
+Each network is trained once, which shows little: the differences are about as large as those
+between two seeds. `attn demo` repeats the training, and `attn compare` measures time.
 """
 
 import sys

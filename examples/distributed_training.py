@@ -1,15 +1,15 @@
 """Train on several devices with `keras.distribution`: the batch is divided among them.
 
-Nothing in the model changes. Here four devices are simulated on the CPU; on a machine with
-accelerators, leave out XLA_FLAGS. Keras distributes this way on JAX; on TensorFlow use
-`tf.distribute.MirroredStrategy`, on PyTorch `torch.nn.parallel.DistributedDataParallel`, around the
-same model.
+The model does not change. This example simulates four devices on the CPU; on a machine with
+accelerators, delete the lines with XLA_FLAGS and JAX_PLATFORMS. Keras supports this method on JAX.
+For the same model, use `tf.distribute.MirroredStrategy` on TensorFlow and
+`torch.nn.parallel.DistributedDataParallel` on PyTorch.
 """
 
 import os
 import sys
 
-os.environ["KERAS_BACKEND"] = "jax"  # all this before Keras is imported
+os.environ["KERAS_BACKEND"] = "jax"  # set these three before Keras is imported
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -52,7 +52,7 @@ model.compile(
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
 )
-count = len(x_train) // 64 * 64  # whole batches: each is divided by four
+count = len(x_train) // 64 * 64  # only full batches: each is divided by four
 model.fit(x_train[:count], y_train[:count], batch_size=64, epochs=1 if QUICK else 15, verbose=2)
 
 weight = model.trainable_variables[0].value

@@ -1,7 +1,7 @@
-"""Load weights of the authors' PyTorch code: a state_dict, here made on the spot.
+"""Load weights of the authors' PyTorch code from a state_dict, which this example creates itself.
 
-The names are those of moskomule/senet.pytorch, whose `SELayer` is a part of a larger network. A
-file that `torch.save` wrote becomes a Keras weights file with `attn convert`.
+The names are those of moskomule/senet.pytorch, where `SELayer` is a part of a larger network.
+`attn convert` converts a file written by `torch.save` to a Keras weights file.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ from attn_core import SEAttention, load_torch_weights
 from keras import ops
 
 rng = np.random.default_rng(0)
-state_dict = {  # with PyTorch: torch_model.state_dict(), tensors and all
+state_dict = {  # with PyTorch: torch_model.state_dict()
     "layer1.0.conv1.weight": rng.standard_normal((32, 32, 3, 3)).astype("float32"),
     "layer1.0.se.fc.0.weight": rng.standard_normal((8, 32)).astype("float32"),
     "layer1.0.se.fc.2.weight": rng.standard_normal((32, 8)).astype("float32"),
@@ -22,7 +22,7 @@ layer = SEAttention(reduction=4, data_format="channels_last")
 layer.build((None, None, None, 32))
 load_torch_weights(layer, state_dict, prefix="layer1.0.se.")
 
-with tempfile.TemporaryDirectory() as folder:  # or from a file, .npz or .safetensors
+with tempfile.TemporaryDirectory() as folder:  # from a file: .npz or .safetensors
     path = Path(folder) / "checkpoint.npz"
     np.savez(path, **state_dict)
     load_torch_weights(layer, path, prefix="layer1.0.se.")

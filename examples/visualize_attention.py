@@ -1,7 +1,7 @@
-"""Train a model with attention on photographs, save it, load it, and look at what it attends to.
+"""Train a model with attention on photographs, save it, load it, and draw its attention maps.
 
-It learns to tell pieces of two photographs apart, those that come with scikit-learn, and then sees
-the whole of each. Pictures go to the folder `attn-maps`.
+The model learns to distinguish pieces of two photographs that come with scikit-learn. Then it
+receives each whole photograph. The pictures are written to the folder `attn-maps`.
 """
 
 import sys
@@ -20,7 +20,7 @@ keras.utils.set_random_seed(0)
 
 
 def resized(image, height, width):
-    """Return an image of another size, its values between 0 and 1."""
+    """Return the image at another size, with values between 0 and 1."""
     return ops.convert_to_numpy(
         ops.image.resize(
             image.astype("float32") / 255, (height, width), antialias=True,
@@ -33,7 +33,7 @@ photographs = [resized(load_sample_image(f"{name}.jpg"), 128, 192) for name in (
 
 
 def pieces(count, rng):
-    """Return pieces of 64 x 96 pixels of the photographs, and which of the two each is from."""
+    """Return pieces of 64 x 96 pixels, and for each piece the number of its photograph."""
     labels = rng.integers(0, 2, count)
     corners = rng.integers(0, (65, 97), (count, 2))
     cut = [

@@ -1,11 +1,16 @@
-"""What kinds of bad input the tests hand over, and how many of them were refused as documented."""
+"""What kinds of bad input the tests hand over, and how many of them were refused as documented.
+
+python tests/bad_input.py       run these tests; tests/conftest.py keeps the counts in build/
+"""
 
 import json
+import sys
 from pathlib import Path
 
 KINDS = {
     "Whole numbers: zero, negative, fractions, text, NaN, flags": (
         "test_errors.py::test_integer_arguments",
+        "test_errors.py::test_zero",
     ),
     "Numbers: NaN, infinite, text, None, outside of their range": (
         "test_errors.py::test_numbers",
@@ -93,3 +98,17 @@ def write(folder: Path, backend: str, passed: list[str]) -> None:
     if counts:
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(counts, indent=1))
+
+
+def main() -> int:
+    """Run the tests of all kinds, one process a core; return pytest's exit code."""
+    import pytest
+
+    tests = [test.split("::") for kind in KINDS.values() for test in kind]
+    files = dict.fromkeys(f"tests/{file}" for file, _ in tests)
+    names = " or ".join(name for _, name in tests)
+    return pytest.main(["-q", "-n", "auto", "--dist", "loadgroup", *files, "-k", names])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

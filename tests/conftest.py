@@ -1,4 +1,11 @@
-"""Shared fixtures. The backend is the one of the environment: one process, one backend."""
+"""Shared fixtures. The backend is the one of the environment: one process, one backend.
+
+A new test runs on PyTorch, the fastest backend: Python behaves alike on all. Mark it with
+`pytest.mark.every_backend` if it can fail on one backend alone: because of its numbers, its
+compiler, or code of ours for it. Sessions on JAX and TensorFlow run the marked tests
+(`-m every_backend`); `nox -s full` runs every test on every backend. A marked test calls a layer
+within a compiled function: JAX would otherwise compile each operation by itself.
+"""
 
 import itertools
 import json
@@ -6,11 +13,13 @@ import os
 from pathlib import Path
 
 import bad_input
+import host_random
 import keras
 import pytest
 
 COUNT = itertools.count(1)
 BUILD = Path(os.environ.get("ATTN_BUILD", "build"))
+host_random.install()
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +50,19 @@ def record_error():
         content = {"layer": layer, "case": case, "atol": atol}
         content["errors"] = {name: float(error) for name, error in errors.items()}
         (folder / f"{case}.json").write_text(json.dumps(content))
+
+    return record
+
+
+@pytest.fixture
+def record_half():
+    """Write a layer's error in half precision to build/half/, for the documentation."""
+
+    def record(layer, dtype, error):
+        folder = BUILD / "half" / keras.config.backend()
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"layer": layer, "dtype": dtype, "error": float(error)}
+        (folder / f"{layer}-{dtype}.json").write_text(json.dumps(content))
 
     return record
 

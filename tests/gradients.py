@@ -34,6 +34,24 @@ def compile_gradients(layer, inputs, cotangent=None, training=False, **call):
     return compiled
 
 
+def compiled_call(layer, inputs, **call):
+    """Return the output of `layer(*inputs, **call)`, in one compiled call on JAX and TensorFlow."""
+    inputs = [None if x is None else keras.ops.convert_to_tensor(x) for x in inputs]
+    if keras.config.backend() == "jax":
+        import jax
+
+        state = [[v.value for v in variables] for variables in
+                 (layer.trainable_variables, layer.non_trainable_variables)]  # fmt: skip
+        output = jax.jit(lambda *state: layer.stateless_call(*state, *inputs, **call)[0])(*state)
+    elif keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        output = tf.function(lambda: layer(*inputs, **call))()
+    else:
+        output = layer(*inputs, **call)
+    return keras.ops.convert_to_numpy(output)
+
+
 def layer_takes_training(layer) -> bool:
     return "training" in layer._call_signature.parameters
 

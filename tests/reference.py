@@ -11,6 +11,11 @@ _FILES = sorted((Path(__file__).parent / "golden").glob("*.npz"))
 VECTORS = [path for path in _FILES if not path.name.startswith("model_")]
 MODEL_VECTORS = [path for path in _FILES if path.name.startswith("model_")]
 
+WIDER = {("focused_linear_attention__reduced", "grad/x"): 1.2e-3}
+"""Bounds that float32 cannot keep. The gradients of this case reach 79, and one head has a single
+positive entry, 0.0042, of which the rounding alone is too much: the authors' own module has an
+error of 9.8e-4 in float32, and of 4e-6 in float64."""
+
 
 def read(path) -> tuple[dict, dict[str, np.ndarray]]:
     """Return the `meta` of a file and its arrays."""

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import pytest
 from attn_core import SEAttention, load_torch_weights
-from attn_core.cli import convert, maps
-from attn_core.weights import archives
+from attn_core._cli import convert, maps
+from attn_core._weights import archives
 from safetensors.numpy import save as to_safetensors
 from typer import BadParameter
 
@@ -21,7 +21,7 @@ STATE = {
     "fc.0.weight": np.linspace(-1, 1, 32, dtype="float32").reshape(4, 8),
     "fc.2.weight": np.linspace(-2, 2, 32, dtype="float32").reshape(8, 4),
 }
-BOMB = bytes(archives.ALWAYS + 1)
+BOMB = bytes(archives.ALLOWED + 1)
 OUTSIDE = ["/fc.npy", "../fc.npy", "a/../../fc.npy", "..\\fc.npy", "C:\\fc.npy", "\\\\host\\fc.npy"]
 
 
@@ -50,6 +50,26 @@ def zipped(*members, compression=zipfile.ZIP_DEFLATED) -> bytes:
         for name, content in members:
             archive.writestr(zipfile.ZipInfo(name), content, compression)
     return file.getvalue()
+
+
+def test_the_size_that_an_archive_may_unpack_to(tmp_path, monkeypatch):
+    """Small ones may unpack to anything up to ALLOWED, others to EXPANSION times their size."""
+    path = tmp_path / "weights.npz"
+    path.write_bytes(zipped(("a.npy", bytes(100_000))))
+    expansion = 100_000 / path.stat().st_size
+    for allowed, times, passes in (
+        (100_000, 1, True),
+        (99_999, 1, False),
+        (0, expansion + 1, True),
+        (0, expansion - 1, False),
+    ):
+        monkeypatch.setattr(archives, "ALLOWED", allowed)
+        monkeypatch.setattr(archives, "EXPANSION", times)
+        if passes:
+            archives.check_archive(path)
+        else:
+            with pytest.raises(ValueError, match="unpacks to 100,000 bytes"):
+                archives.check_archive(path)
 
 
 def promising(shape, kind="<f4") -> bytes:
@@ -404,7 +424,7 @@ def test_everything_saved_is_data(tmp_path):
     for case in {case.layer: case for case in CASES}.values():
         inputs = keras.Input(case.shape[1:])
         path = tmp_path / f"{case.layer}.keras"
-        keras.Model(inputs, case.make()(inputs, **case.call)).save(path)
+        keras.Model(inputs, case.make()(inputs)).save(path)
         with zipfile.ZipFile(path) as archive:
             assert set(archive.namelist()) == {"metadata.json", "config.json", "model.weights.h5"}
             config = archive.read("config.json").decode()

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from attn_core.tools import backup
-from attn_core.tools.backup import Backup
+from attn_core._tools import backup
+from attn_core._tools.backup import Backup
 
 X = np.random.default_rng(0).standard_normal((16, 4)).astype("float32")
 Y = X.sum(axis=1, keepdims=True)

@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import keras
 import pytest
-from attn_core import layers
+from attn_core._cli import compare as module
+from attn_core._cli import demo
+from attn_core._cli.app import app
+from attn_core._tools.profiling import Latency, profile
 from attn_core.catalog import MECHANISMS
-from attn_core.cli import compare as module
-from attn_core.cli import demo
-from attn_core.cli.app import app
-from attn_core.tools.profiling import Latency, profile
 from typer.testing import CliRunner
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -65,8 +64,8 @@ def test_table_and_files(tmp_path):
     assert [line[0] for line in lines] == [
         "| layer", lines[1][0], "| SEAttention", "| ScaledDotProductAttention",
     ]  # fmt: skip
-    assert lines[2][1:4] == ["2x4x4x16", "32", "64"]
-    assert lines[3][1:4] == ["2x16x16", "1,088", "49.2 k"]
+    assert lines[2][1:5] == ["2x4x4x16", "32", "0", "64"]
+    assert lines[3][1:5] == ["2x16x16", "1,088", "0", "49.2 k"]
     reason = "ShuffleAttention: ShuffleAttention 'shuffle_attention': the number of channels"
     assert reason in result.stdout
 
@@ -185,13 +184,13 @@ def test_accuracy(tmp_path, profiled, monkeypatch):
 
 
 def test_tokens(tmp_path, profiled):
-    names = ("--attention", "se,emsa,muse", "--shape", "2x16x32")
+    names = ("--attention", "coordinate,emsa,muse", "--shape", "2x16x32")
     result = run(tmp_path, *names, *QUICK)
     assert result.exit_code == 0
     assert {(name, shape) for name, shape, _ in profiled.calls} == {
         ("EfficientMultiHeadSelfAttention", (2, 16, 32)), ("MUSEAttention", (2, 16, 32)),
     }  # fmt: skip
-    assert "- SEAttention: SEAttention" in result.stdout
+    assert "- CoordinateAttention: CoordinateAttention" in result.stdout
     assert "rank 4" in result.stdout
 
 
@@ -206,10 +205,10 @@ def test_every_layer_fits_the_usual_shape(name, profiled):
 
 
 def test_arguments_that_depend_on_the_input():
-    assert module.arguments(layers.HaloAttention, (8, 14, 21, 64)) == {"block_size": 7}
-    assert module.arguments(layers.HaloAttention, (8, 32, 32, 64)) == {"block_size": 8}
-    assert module.arguments(layers.AFTFull, (8, 49, 64)) == {"max_length": 49}
-    assert module.arguments(layers.MBConv, (8, 7, 7, 48)) == {"filters": 48}
+    assert module.arguments("HaloAttention", (8, 14, 21, 64)) == {"block_size": 7}
+    assert module.arguments("HaloAttention", (8, 32, 32, 64)) == {"block_size": 8}
+    assert module.arguments("AFTFull", (8, 49, 64)) == {"max_length": 49}
+    assert module.arguments("MBConv", (8, 7, 7, 48)) == {"filters": 48}
 
 
 @pytest.mark.parametrize(
@@ -221,7 +220,7 @@ def test_arguments_that_depend_on_the_input():
         (["--shape", "8x0x14x64"], "--shape must be positive"),
         (["--sizes", "7,x"], "--sizes must be"),
         (["--shape", "2x4x6x16", "--sizes", "3"], "cannot become 3 pixels high"),
-        (["--backend", "numpy"], "'numpy' is none of jax, tensorflow, torch"),
+        (["--backend", "numpy"], "'numpy' is not one of jax, tensorflow, torch"),
         (["--seconds", "-1"], "Invalid value for '--seconds'"),
     ],
 )

@@ -1,10 +1,11 @@
 """The command: the demo's table and pictures, its errors, Ctrl-C."""
 
 import keras
+import numpy as np
 import pytest
+from attn_core._cli import demo as demo_module
+from attn_core._cli.app import app
 from attn_core.catalog import MECHANISMS
-from attn_core.cli import demo as demo_module
-from attn_core.cli.app import app
 from typer.testing import CliRunner
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -14,6 +15,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def _backend(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", keras.config.backend())
     monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(demo_module, "SCENES", {"train": 256, "test": 64})
 
 
 def run(*arguments):
@@ -28,20 +30,41 @@ def test_demo(tmp_path):
     out = tmp_path / "pictures"
     result = run("--attention", "se,CBAM", "--seeds", 1, "--epochs", 2, "--out", out)
     assert result.exit_code == 0, result.output
-    assert "1797 digits" in result.output
+    assert "256 scenes to train on, 64 to test" in flat(result.output)
     for row in ("no attention", "Squeeze-and-excitation", "CBAM"):
         assert row in result.output
-    # 16 and 32 channels, reduction 4, no biases: 2 * (16 * 4 + 32 * 8)
-    assert " 640 " in result.output
+    # 32 and 64 channels, reduction 4, no biases: 2 * (32 * 8 + 64 * 16)
+    assert " 2,560 " in result.output
     for name in ("accuracy.png", "attention_maps.png"):
         assert (out / name).read_bytes().startswith(PNG)
 
 
-def test_learns(tmp_path):
-    result = run("--attention", "eca", "--seeds", 1, "--epochs", 15, "--out", tmp_path)
-    accuracies = [float(w.rstrip("%")) for w in result.output.split() if w.endswith("%")]
-    assert len(accuracies) == 2
-    assert min(accuracies) > 85
+@pytest.mark.thorough
+def test_learns(tmp_path, monkeypatch):
+    """A gate of channels and positions reads nearly every digit; without one, not half of them."""
+    monkeypatch.undo()
+    result = run("--attention", "cbam", "--seeds", 1, "--out", tmp_path)
+    without, cbam = (float(w.rstrip("%")) for w in result.output.split() if w.endswith("%"))
+    assert without < 55
+    assert cbam > 85
+
+
+def test_scenes():
+    """Three digits of three colours, a square of one of these, and the label of its digit."""
+    digits = np.stack([np.full((8, 8), (label + 1) / 10, "float32") for label in range(10)])
+    rng = np.random.default_rng(3)
+    scenes, answers = demo_module.draw_scenes(digits, np.arange(10), 200, rng)
+    squares = scenes[:, 1:6, 1:6]
+    assert (squares.sum(axis=-1) == 1).all()
+    colours = squares[:, 0, 0].argmax(axis=-1)
+    scenes = scenes.copy()
+    scenes[:, :8, :8] = 0
+    for scene, colour, answer in zip(scenes, colours, answers, strict=True):
+        assert (np.count_nonzero(scene, axis=(0, 1)) == 64).all()  # one digit of each colour
+        assert (np.count_nonzero(scene, axis=-1) <= 1).all()  # no two at one place
+        assert scene[..., colour].max() == pytest.approx((answer + 1) / 10)
+    assert set(colours) == {0, 1, 2}
+    assert set(answers) == set(range(10))
 
 
 def test_ctrl_c_keeps_the_finished_rows(tmp_path, monkeypatch):
@@ -66,7 +89,7 @@ def test_ctrl_c_keeps_the_finished_rows(tmp_path, monkeypatch):
         (["--attention", "cban"], "there is no mechanism 'cban'. Did you mean cbam"),
         (["--attention", ","], "name at least one mechanism"),
         (["--attention", "residual"], "is a classifier"),
-        (["--backend", "numpy"], "'numpy' is none of jax, tensorflow, torch"),
+        (["--backend", "numpy"], "'numpy' is not one of jax, tensorflow, torch"),
         (["--seeds", "0"], "Invalid value for '--seeds'"),
         (["--epochs", "x"], "Invalid value for '--epochs'"),
     ],

@@ -1,21 +1,30 @@
-"""The documentation: its Python blocks run, every mechanism has a page, nothing loads from afar."""
+"""The documentation: its Python blocks run, pages are made, nothing loads from another host."""
 
+import inspect
 import json
 import re
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import exported
-import flow_drawings
-import foreign_resources
 import keras
-import mechanism_pages
-import page_maps
+import numpy as np
 import pytest
-from attn_core import catalog, compat, models
+from attn_core import catalog, compat
 from attn_core.catalog import MECHANISMS
-from collection_texts import DIFFERENCES
-from mechanism_texts import CONFIGS, TEXTS
+
+from scripts.checks import foreign_resources
+from scripts.site import (
+    export_support,
+    flow_drawings,
+    gather,
+    map_pictures,
+    mechanism_pages,
+    weights,
+)
+from scripts.site.collection_verdicts import PYTORCH, TENSORFLOW
+from scripts.tables import __main__ as tables
+from scripts.tables import markdown
 
 ROOT = Path(__file__).parents[1]
 PAGES = [path for pattern in ("README.md", "docs/*.md", "packages/*/README.md")
@@ -29,11 +38,22 @@ SMALL = {
     "size=(8, 224, 224, 3)": "size=(8, 64, 64, 3)",
     "epochs=20": "epochs=1",
 }
-"""What the blocks ask for, and what serves as well without files, a network and a large machine."""
+"""What the blocks use, and what replaces it here: without files, downloads and a large machine."""
 ATTN_TF = keras.config.backend() == "tensorflow" and find_spec("attn_tf") is not None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def marked(page):
+    """Return a page; those on attn_tf run on TensorFlow, where alone they can."""
+    alone = "attn_tf" in page.read_text()
+    marks = [pytest.mark.every_backend] if alone else []
+    if page.name == "compare.md":  # it measures every layer; test_compare.py does that for two
+        marks = [pytest.mark.thorough]
+    return pytest.param(page, marks=marks, id=str(page.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize(
+    "page", [marked(page) for page in PAGES], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_blocks(page, tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     code = "\n".join(blocks)
@@ -48,35 +68,45 @@ def test_blocks(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("mechanism", MECHANISMS, ids=lambda mechanism: mechanism.key)
 def test_examples_of_mechanisms(mechanism):
     if keras.config.backend() != "torch":
-        pytest.skip("runs where nothing is compiled; nox -s docs runs them on JAX")
-    layer = mechanism_pages.new(mechanism.layers[0])
-    layer.build((2, *mechanism_pages.input_shape(mechanism.layers[0])))
+        pytest.skip("the same Python on every backend: it runs on the fastest")
+    layer = mechanism_pages.new(mechanism.principal)
+    layer.build((2, *mechanism_pages.input_shape(mechanism.principal)))
     printed = mechanism_pages.run(mechanism_pages.example(mechanism))
     assert printed.startswith("output (2, ")
-    assert ("\nmap" in printed) == hasattr(layer, "compute_attention_shape")
-    assert printed.endswith(f"parameters {layer.count_params()}")
-    kept = mechanism_pages.keeps_shape(mechanism.layers[0])
+    assert ("\nmap" in printed) == bool(layer.maps)
+    assert "parameters" not in printed  # the table of costs has them: trainable, and statistics
+    kept = mechanism_pages.keeps_shape(mechanism.principal)
     assert mechanism_pages.run(mechanism_pages.inserted(mechanism)) == (
         "True" if kept else "(None, 80)"
     )
 
 
-def test_readme_names_every_layer():
-    readme = (ROOT / "README.md").read_text()
-    assert [name for m in MECHANISMS for name in m.layers if f"`{name}`" not in readme] == []
+def test_the_tests_of_user_situations_exist():
+    page = (ROOT / "docs/situations.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", page))
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named
+    assert named <= set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
 
 
-def test_every_mechanism_has_a_page():
-    assert list(TEXTS) == [mechanism.key for mechanism in MECHANISMS]
-    assert set(CONFIGS) <= {name for mechanism in MECHANISMS for name in mechanism.layers}
-    navigation = (ROOT / "mkdocs.yml").read_text()
-    assert re.findall(r"mechanisms/(.*)\.md", navigation) == list(TEXTS)
-    for key, text in TEXTS.items():
-        assert len(re.findall(r"\.(?= |$)", text.use)) == 2, key  # and the catalog's sentence
-        assert text.related, key
-        assert key not in text.related, key
-        assert set(text.related) <= set(TEXTS), key
-        assert set(text.networks) <= set(models.__all__), key
+def test_navigation():
+    settings = gather.settings()
+    listed = re.findall(r"^          - mechanisms/(.*)\.md$", settings, re.MULTILINE)
+    assert sorted(listed) == sorted(mechanism.key for mechanism in MECHANISMS)
+    for family in catalog.FAMILIES.values():
+        assert f"      - {family.title}:\n          - mechanisms/" in settings
+    assert "$" not in settings
+
+
+def test_texts_of_records():
+    keys = [mechanism.key for mechanism in MECHANISMS]
+    for mechanism in MECHANISMS:
+        key = mechanism.key
+        assert len(re.findall(r"\.(?= |$)", mechanism.use)) == 2, key  # and the summary
+        assert mechanism.related, key
+        assert key not in mechanism.related, key
+        assert set(mechanism.related) <= set(keys), key
+        assert set(mechanism.networks) <= set(gather.NETWORKS), key
 
 
 def test_formulas_of_costs():
@@ -87,18 +117,30 @@ def test_formulas_of_costs():
 
 def test_wrong_formula(monkeypatch):
     mechanism_pages.measured.cache_clear()
-    wrong = TEXTS["external"].__class__(**{**vars(TEXTS["external"]), "parameters": "C * S"})
-    monkeypatch.setitem(TEXTS, "external", wrong)
-    monkeypatch.setattr(mechanism_pages, "MECHANISMS", MECHANISMS[1:2])
-    with pytest.raises(ValueError, match=r"external: C \* S is not 32768"):
+    wrong = replace(MECHANISMS[1], parameters="C * S")
+    monkeypatch.setattr(mechanism_pages, "MECHANISMS", [wrong])
+    with pytest.raises(ValueError, match=r"external: C \* S is 16384, not 32768"):
         mechanism_pages.measured()
 
 
-def test_texts_on_the_collection():
-    assert list(DIFFERENCES) == list(compat.TABLE)
-    for name, (verdict, how) in DIFFERENCES.items():
+def test_texts_on_the_collections():
+    assert list(TENSORFLOW) == list(compat.TENSORFLOW)
+    assert list(PYTORCH) == list(compat.PYTORCH)
+    for name, (verdict, how) in (TENSORFLOW | PYTORCH).items():
         assert verdict in ("yes", "in part", "no"), name
         assert how or verdict == "yes", name
+
+
+def test_page_of_old_names():
+    page = gather.old_names()
+    for name in (*compat.TENSORFLOW, *compat.PYTORCH):
+        assert page.count(f"\n| `{name}` |") == 1, name  # what it computes there
+        assert page.count(f"\n| `{name}(") == 1, name
+    assert "channels last for both" in page
+    assert (
+        "| `CrissCrossAttention(in_dim)` | `CrissCrossAttention` | It has no other argument. |"
+        in page.splitlines()
+    )
 
 
 def exports(*rows):
@@ -110,62 +152,123 @@ def exports(*rows):
 
 
 def test_exports(tmp_path, monkeypatch):
-    monkeypatch.setattr(exported, "FILE", tmp_path / "exports.json")
-    assert exported.support("SEAttention") == {}
-    assert exported.table() == ""
+    monkeypatch.setattr(export_support, "FILE", tmp_path / "exports.json")
+    assert export_support.support("SEAttention") == {}
+    assert export_support.table() == ""
     content = exports(
         ("SEAttention", "tensorflow", "onnx", "batch", True, 2e-7, "\x1b[1mPad|\x1b[0m"),
         ("SEAttention", "jax", "onnx", "batch, height, width", True, 3e-7, ""),
         ("SEAttention", "tensorflow", "litert", "batch", False, None, "IRFFT"),
     )
-    exported.FILE.write_text(json.dumps(content))
-    assert exported.support("SEAttention") == {"ONNX": "JAX, TensorFlow", "LiteRT": "no: `IRFFT`"}
-    assert exported.support("CBAM") == {}
-    table = exported.table()
+    export_support.FILE.write_text(json.dumps(content))
+    assert export_support.support("SEAttention") == {
+        "ONNX": "JAX, TensorFlow",
+        "LiteRT": "no: `IRFFT`",
+    }
+    assert export_support.support("CBAM") == {}
+    table = export_support.table()
     row = "| `SEAttention` |  | JAX (batch, height, width); TensorFlow (batch) | no |"
     assert row in table.splitlines()
-    assert "is 3.0e-07. With keras 3.15." in table
+    assert "is 3.0e-07. Versions: keras 3.15." in table
     assert "- ONNX from TensorFlow, more left open, `Pad`: `SEAttention`" in table
     assert "- LiteRT from TensorFlow, `IRFFT`: `SEAttention`" in table
 
 
-def test_page_maps(tmp_path, monkeypatch):
+def test_map_pictures(tmp_path, monkeypatch):
     if keras.config.backend() != "torch":
-        pytest.skip("runs where nothing is compiled; nox -s docs makes them on JAX")
-    monkeypatch.setattr(page_maps, "FOLDER", tmp_path)
-    monkeypatch.setattr(page_maps, "STEPS", 1)
-    page_maps.pieces.cache_clear()
-    page_maps.main(["halo"])
-    page_maps.pieces.cache_clear()
+        pytest.skip("nox -s docs draws them on PyTorch alone")
+    monkeypatch.setattr(map_pictures, "FOLDER", tmp_path)
+    monkeypatch.setattr(map_pictures, "STEPS", 1)
+    monkeypatch.setattr(map_pictures, "LEARNT", 0)
+    map_pictures.pieces.cache_clear()
+    map_pictures.main(["halo"])
+    map_pictures.pieces.cache_clear()
     picture = (tmp_path / "halo.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
-    assert len(picture) <= page_maps.LIMIT
+    assert len(picture) <= map_pictures.LIMIT
 
-    monkeypatch.setattr(mechanism_pages, "MAPS", tmp_path)
     halo, no_map = catalog.get("halo"), catalog.get("vip")
     text = mechanism_pages.seen(halo)
     assert "HaloAttention on two photographs: weight of each position for the query, fram" in text
-    assert "of 162 pieces" in text
+    assert "trained for 1 steps" in text
     assert mechanism_pages.seen(no_map) == ""
-    assert no_map not in page_maps.mechanisms()
+    assert no_map not in map_pictures.mechanisms()
 
-    monkeypatch.setattr(page_maps, "drawn", lambda mechanism: (b"anew", {"accuracy": 1.0}))
-    page_maps.main(["halo"])
+    monkeypatch.setattr(map_pictures, "drawn", lambda mechanism: (b"anew", {"accuracy": 1.0}))
+    map_pictures.main(["halo"])
     assert (tmp_path / "halo.png").read_bytes() == picture  # nothing has changed
-    monkeypatch.setitem(page_maps.OWN, "halo", {"block_size": 3})
-    page_maps.main(["halo"])
+    monkeypatch.setattr(map_pictures, "arguments", lambda mechanism: {"block_size": 3})
+    map_pictures.main(["halo"])
     assert (tmp_path / "halo.png").read_bytes() == b"anew"
 
 
-@pytest.mark.parametrize("key", TEXTS)
-def test_drawing(key):
-    chains = flow_drawings.parse(TEXTS[key].flow)
+def test_picture_of_a_network_that_did_not_learn(monkeypatch):
+    if keras.config.backend() != "torch":
+        pytest.skip("nox -s docs draws them on PyTorch alone")
+    monkeypatch.setattr(map_pictures, "STEPS", 1)
+    monkeypatch.setattr(map_pictures, "LEARNT", 1.1)
+    map_pictures.pieces.cache_clear()
+    with pytest.raises(RuntimeError, match="se is right in"):
+        map_pictures.drawn(catalog.get("se"))
+    map_pictures.pieces.cache_clear()
+
+
+def test_table():
+    assert markdown.table(["a", "b"], [["x", 1], ["y", 2]], numbers=1) == (
+        "| a | b |\n|---|--:|\n| x | 1 |\n| y | 2 |"
+    )
+
+
+def test_fill(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "before\n<!-- it: written by `nox -s tables -- it` -->\nold\n<!-- end -->\nafter\n"
+    )
+    markdown.fill(page, "it", "new")
+    assert markdown.between(page.read_text(), "it") == "new"
+    assert page.read_text().startswith("before\n<!-- it: ")
+    assert page.read_text().endswith("-->\nnew\n<!-- end -->\nafter\n")
+    with pytest.raises(ValueError, match="no line"):
+        markdown.fill(page, "other", "new")
+
+
+def test_kept_tables_have_their_marks():
+    for name, page in tables.PAGES.items():
+        assert markdown.between((ROOT / page).read_text(), name).startswith(("|", "-")), name
+
+
+ROOMS = ("packages/attn-core/src", "packages/attn-tf/src", "scripts", "tests")
+KEPT = re.compile(r"^[a-z_]\w*$")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_architecture_names_every_folder(room):
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    folders = [path for path in (ROOT / room).rglob("*") if path.is_dir()]
+    named = {path for path in folders if KEPT.match(path.name) and path.name != "__pycache__"}
+    assert named, room
+    # The catalog has the folders of layers/ once more.
+    missing = {path for path in named if f"{path.name}/" not in text}
+    assert not missing
+
+
+def test_nothing_is_left_to_do():
+    """The skeleton of a new mechanism marks with TODO what its author has to write."""
+    package = ROOT / "packages" / "attn-core" / "src"
+    numpy_files = (ROOT / "docs" / "numpy").glob("*.py")
+    texts = [*package.rglob("*.py"), *numpy_files, ROOT / "CHANGELOG.md"]
+    assert [str(path) for path in texts if "TODO" in path.read_text()] == []
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS, ids=lambda one: one.key)
+def test_drawing(mechanism):
+    chains = flow_drawings.parse(mechanism.flow)
     row = flow_drawings.rows(chains)
     column, _ = flow_drawings.columns(chains, row)
     assert row["x"] == 0
     assert row["y"] == max(row.values())
     assert len({(row[step], column[step]) for step in row}) == len(row)  # no two in one place
-    drawing = flow_drawings.draw(key, TEXTS[key].flow)
+    drawing = flow_drawings.draw(mechanism.name, mechanism.flow)
     assert drawing.count('class="line"') == drawing.count('class="head"')
     lines = re.findall(r"<text[^>]*>([^<]*)</text>", drawing)
     assert max(map(len, lines)) <= flow_drawings.LETTERS
@@ -210,3 +313,56 @@ def test_foreign_resources(text, addresses, tmp_path, capsys):
 
 def test_no_site(tmp_path, capsys):
     assert foreign_resources.main(tmp_path) == 1
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS, ids=lambda one: one.key)
+def test_signatures_and_weights(mechanism):
+    text = mechanism_pages.signature(mechanism)
+    for name in mechanism.layers:
+        cls = mechanism_pages.layer_class(name)
+        for function in (cls.__init__, cls.call):
+            named = list(inspect.signature(function).parameters)[1:]
+            for parameter in set(named) - {"data_format"}:  # among **kwargs
+                assert re.search(rf"^\| (`.*`, )?`\**{parameter}`", text, re.MULTILINE), parameter
+        assert f"{name}(" in text
+    assert max(map(len, re.findall(r"^    \w+=?.*,$", text, re.MULTILINE)), default=0) <= 80
+    rows = mechanism_pages.weights(mechanism).splitlines()
+    for name in mechanism.layers:
+        layer = mechanism_pages.new(name)
+        layer.build((None, *mechanism_pages.input_shape(name)))
+        paths = [f"| `{weight.path.partition('/')[2]}` |" for weight in layer.weights]
+        assert all(any(row.startswith(path) for row in rows) for path in paths)
+        parts = {part for path in paths for part in re.findall(r"(\w+)/", path)}
+        orders = catalog.LAYERS[name].orders
+        assert parts & {"qkv", "key_value", "query_key_value"} <= set(orders)
+
+
+def test_order_within_a_weight():
+    """The halo's key and value are one kernel: a head's value does not change its map."""
+    layer = mechanism_pages.new("HaloAttention")
+    table = weights.weights(layer, (None, 14, 14, 256))
+    assert "of each head the key, then the value" in table
+    x = np.random.default_rng(0).normal(size=(1, 14, 14, 256)).astype("float32")
+    before = keras.ops.convert_to_numpy(layer(x, return_attention_scores=True)[1])
+    kernel = keras.ops.convert_to_numpy(layer.key_value.kernel).reshape(256, 8, 2, 32)
+    for part, changes in ((0, True), (1, False)):  # the key and the value of head 3
+        other = kernel.copy()
+        other[:, 3, part] += 1
+        layer.key_value.kernel.assign(other.reshape(256, 512))
+        after = keras.ops.convert_to_numpy(layer(x, return_attention_scores=True)[1])
+        changed = [head for head in range(8) if not np.array_equal(before[:, head], after[:, head])]
+        assert changed == [3] * changes
+
+
+def test_starts_and_names_of_weights():
+    layer = mechanism_pages.new("CBAM")
+    rows = weights.weights(layer, (None, 14, 14, 256)).splitlines()
+    assert (
+        "| `squeeze/kernel` | 256 x 16 | (inputs; outputs) | Glorot uniform | "
+        "`ChannelGate.mlp.1.weight`, 16 x 256 |" in rows
+    )
+    assert any(
+        "`norm/moving_variance` | 1 | (channel) | 1, a statistic: not trained" in row
+        for row in rows
+    )
+    assert "no weights" in weights.weights(mechanism_pages.new("SimAM"), (None, 14, 14, 256))

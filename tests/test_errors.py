@@ -2,6 +2,8 @@
 
 import inspect
 from pathlib import Path
+from types import UnionType
+from typing import get_args
 
 import attn_core
 import bad_input
@@ -9,15 +11,8 @@ import keras
 import numpy as np
 import pytest
 from attn_core import layers, models
-from cases import CASES
-
-FIRST = list({case.layer: case for case in reversed(CASES)}.values())
-ZERO = {"halo_size", "channel_layers", "spatial_layers"}
-"""Integer arguments that may be zero."""
-REAL = {("ECAAttention", "gamma"), ("ECAAttention", "b"), ("MBConv", "expansion")}
-"""Arguments with an integer default that may be any number."""
-TWO_RANKS = {"EfficientMultiHeadSelfAttention", "SeparableSelfAttention"}
-"""Layers on images and on tokens."""
+from cases import FIRST
+from gradients import layer_takes_training
 
 every_layer = pytest.mark.parametrize("case", FIRST, ids=lambda case: case.layer)
 
@@ -31,22 +26,33 @@ def refuse(action, *words):
 
 
 def arguments(kind, values):
-    """List (case, argument, value) for all constructor arguments of `kind`, or `kind` or None."""
+    """List (case, argument, value) for the constructor arguments annotated `kind`, or a union."""
     found = []
     for case in FIRST:
         for name, parameter in inspect.signature(case.cls.__init__).parameters.items():
-            value = case.config.get(name, parameter.default)
-            number = float if (case.layer, name) in REAL else type(value)
-            if number is kind or parameter.annotation == (kind | None):
-                found += [(case, name, bad) for bad in values if bad != 0 or name not in ZERO]
+            union = isinstance(parameter.annotation, UnionType)
+            if kind in (get_args(parameter.annotation) if union else [parameter.annotation]):
+                found += [(case, name, bad) for bad in values if bad is not None or not union]
     return [pytest.param(*one, id=f"{one[0].layer}-{one[1]}-{one[2]}") for one in found]
 
 
 @pytest.mark.parametrize(
-    ("case", "name", "value"), arguments(int, [0, -1, 1.5, "3", True, float("nan"), [1], type])
+    ("case", "name", "value"), arguments(int, [-1, 1.5, "3", True, float("nan"), [1], type])
 )
 def test_integer_arguments(case, name, value):
     refuse(lambda: case.cls(**{**case.config, name: value}), case.layer, name, repr(value))
+
+
+@pytest.mark.parametrize(("case", "name", "value"), arguments(int, [0]))
+def test_zero(case, name, value):
+    """Zero is refused, or the layer computes with it where the record says that it may be."""
+    parameter = inspect.signature(case.cls.__init__).parameters[name]
+    if name not in case.record.zero and parameter.default != 0:
+        refuse(lambda: case.cls(**{**case.config, name: value}), case.layer, name, repr(value))
+        return
+    layer = case.cls(**{**case.config, name: value})
+    output = layer(case.draw(), **({"training": False} if layer_takes_training(layer) else {}))
+    assert np.isfinite(keras.ops.convert_to_numpy(output)).all()
 
 
 @pytest.mark.parametrize(("case", "name", "value"), arguments(bool, [1, "yes", None]))
@@ -74,7 +80,8 @@ def test_dropout(case, value):
 @every_layer
 @pytest.mark.parametrize("shape", [(8,), (2, 8), (2, 9, 8), (2, 3, 4, 5, 8)], ids=len)
 def test_wrong_rank(case, shape):
-    if len(shape) == len(case.shape) or (case.layer in TWO_RANKS and len(shape) == 3):
+    ranks = {1 + len(one.shape) for one in case.record.cases}
+    if len(shape) in ranks | {2 + axes for axes in case.cls.spatial_axes}:
         pytest.skip("the right rank")
     refuse(lambda: case.make()(np.zeros(shape, "float32")), case.layer, "rank", shape)
 
@@ -151,13 +158,14 @@ def test_unknown_argument(case):
     refuse(lambda: case.make(redution=4), "redution")
 
 
-@pytest.mark.parametrize("name", ["attention_mask", "attention_weights"])
 @pytest.mark.parametrize("shape", [(9,), (9, 8), (8, 9), (2, 9, 8), (3, 9, 9), (2, 3, 9, 9)])
 @pytest.mark.parametrize(
-    "case", [c for c in FIRST if "attention_mask" in inspect.signature(c.cls.call).parameters],
-    ids=lambda case: case.layer,
+    ("case", "name"),
+    [pytest.param(c, name, id=f"{c.layer}-{name}") for c in FIRST
+     for name in ("attention_mask", "attention_weights")
+     if name in inspect.signature(c.cls.call).parameters],
 )  # fmt: skip
-def test_masks(case, shape, name):
+def test_masks(case, name, shape):
     refuse(
         lambda: case.make()(case.draw(), **{name: np.ones(shape, "float32")}),
         case.layer, f"`{name}` must have the shape", shape,
@@ -300,6 +308,16 @@ PARTICULAR = [
     (image(lambda: L.HaloAttention(num_heads=3), 8), "HaloAttention", "num_heads=3", "8"),
     (image(L.CoTAttention, 6), "CoTAttention", "6"),
     (lambda: L.CoTAttention(4), "CoTAttention", "kernel_size=4", "odd"),
+    (lambda: L.AgentAttention(agent_num=8), "AgentAttention", "agent_num=8", "square"),
+    (image(L.AgentAttention, 8, 8, 4), "AgentAttention", "height and width must be equal"),
+    (image(lambda: L.AgentAttention(sr_ratio=3), 8), "AgentAttention", "sr_ratio=3", "8"),
+    (image(lambda: L.AgentAttention(3), 8), "AgentAttention", "num_heads=3", "8"),
+    (image(L.AgentAttention, 8, None), "AgentAttention", "height and width"),
+    (lambda: L.DifferentialAttention(3).build((2, 5, 9)), "2 * num_heads=6", "9"),
+    (lambda: L.FocusedLinearAttention(focusing_factor=0), "focusing_factor", "> 0", "0"),
+    (lambda: L.FocusedLinearAttention(kernel_size=4), "kernel_size=4", "odd"),
+    (image(lambda: L.FocusedLinearAttention(sr_ratio=3), 8, 9), "width", "sr_ratio=3", "8"),
+    (image(lambda: L.FocusedLinearAttention(3), 8), "num_heads=3", "8"),
     (image(L.S2Attention, 6), "S2Attention", "4", "6"),
     (lambda: L.GlobalFilter((4, 4)).build((2, 4, 6, 8)), "GlobalFilter", "(4, 4)", "6"),
     (lambda: L.GlobalFilter((4, 0)), "GlobalFilter", "spatial_shape"),
@@ -336,6 +354,13 @@ PARTICULAR = [
         "MUSEAttention", "4",
     ),
     (lambda: L.ExternalAttention(num_heads=3).build((2, 5, 8)), "num_heads=3", "8"),
+    (image(lambda: L.NonLocalAttention(pool_size=5), 8, 4), "pool_size=5", "(4, 8)"),
+    (lambda: L.StripAttention(4), "StripAttention", "kernel_size=4", "odd"),
+    (lambda: L.EfficientLocalAttention(4), "EfficientLocalAttention", "kernel_size=4", "odd"),
+    (image(L.BilinearAttention, 8, 12), "BilinearAttention", "block_size=7", "12"),
+    (lambda: L.BilinearAttention(block_size=4)(np.zeros((1, 8, 6, 8))), "block_size=4", "6"),
+    (image(lambda: L.BilinearAttention(groups=3), 8, 7, 7), "BilinearAttention", "groups=3", "4"),
+    (lambda: L.NonLocalAttention(pool_size=3)(np.zeros((1, 2, 9, 8))), "pool_size=3", "(2, 9)"),
 ]  # fmt: skip
 
 
@@ -364,3 +389,10 @@ def test_global_data_format_is_respected():
         assert layers.SEAttention().data_format == "channels_first"
     finally:
         keras.config.set_image_data_format("channels_last")
+
+
+def test_values_are_checked_before_the_build():
+    layer = L.SEAttention()
+    with pytest.raises(ValueError, match=r"floating-point.*int32"):
+        layer(np.ones((1, 4, 4, 16), "int32"))
+    assert not layer.built

@@ -28,7 +28,13 @@ def test_every_example_is_tested_and_listed():
     assert all(f"[`{name}.py`]({name}.py)" in readme for name in names)
 
 
-@pytest.mark.parametrize("name", PRINTED)
+def marked(name):
+    """Return the name of an example; the one of JAX alone runs there."""
+    alone = name == "distributed_training"
+    return pytest.param(name, marks=[pytest.mark.every_backend] if alone else [])
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in PRINTED])
 def test_example(name, tmp_path):
     if name == "distributed_training" and keras.config.backend() != "jax":
         pytest.skip("keras.distribution works on JAX")

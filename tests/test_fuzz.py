@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import pytest
 from attn_core import SEAttention, catalog, load_torch_weights
-from attn_core.cli import compare, convert, demo, maps
-from attn_core.cli.app import app
+from attn_core._cli import compare, convert, demo, maps
+from attn_core._cli.app import app
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save as to_safetensors

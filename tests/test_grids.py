@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from attn_core.ops.grids import resize_grid
+from attn_core._ops.grids import averages, resize_grid
 
 
 @pytest.mark.parametrize("size", [(7, 5), (3, 2), (1, 1), (11, 4)])
@@ -23,3 +23,14 @@ def test_middles_of_pixels(size):
     resized = resize_grid(grid, *size, align_corners=False)
     expected = keras.ops.image.resize(grid, size, data_format="channels_last")
     np.testing.assert_allclose(resized, keras.ops.convert_to_numpy(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize(("length", "regions"), [(8, 4), (8, 3), (7, 5), (5, 5), (3, 7)])
+def test_regions_of_means(length, regions):
+    """PyTorch's adaptive average pooling; with more regions than entries, some are alike."""
+    x = np.random.default_rng(0).standard_normal(length)
+    expected = [
+        x[i * length // regions : int(np.ceil((i + 1) * length / regions))].mean()
+        for i in range(regions)
+    ]
+    np.testing.assert_allclose(averages(length, regions) @ x, expected, atol=1e-12)

@@ -67,8 +67,8 @@ def test_command_picks_an_installed_backend_and_says_which(tmp_path):
     absent = next(name for name in BACKENDS if find_spec(name) is None)
     code = """
 import sys
-sys.argv[0] = "attn"
-from attn_core.cli.app import use_backend
+import attn_command
+from attn_core._cli.app import use_backend
 use_backend(None)
 import keras
 print(keras.config.backend())
@@ -127,6 +127,7 @@ def settings():
 """What a process shares between all that runs in it."""
 
 
+@pytest.mark.every_backend
 def test_import_changes_nothing(tmp_path):
     """No setting of the process, nothing loaded but our own modules."""
     code = f"""{SETTINGS}
@@ -192,6 +193,7 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_no_source_file_imports_a_backend():
@@ -199,16 +201,78 @@ def test_no_source_file_imports_a_backend():
     assert len(sources) > 20
     for path in sources:
         roots = {name.partition(".")[0] for name in imports(path)}
-        assert not roots & {"tensorflow", "tf", "jax", "jaxlib", "torch"}, path
+        # A backend's own operations, imported on that backend alone.
+        own = {path.stem.removeprefix("kernels_")} if path.parent.name == "_ops" else set()
+        assert not roots & {"tensorflow", "tf", "jax", "jaxlib", "torch"} - own, path
         assert "keras.src" not in " ".join(imports(path)), path
 
 
 def test_imports_run_one_way():
     """Nothing imports what is built on it."""
-    order = {"ops": 0, "weights": 1, "layers": 2, "models": 3, "compat": 4, "tools": 5, "cli": 6}
+    rooms = (
+        *("catalog", "_ops", "_weights", "layers", "models", "compat"),
+        *("distribution", "_tools", "_cli"),
+    )
+    order = {room: place for place, room in enumerate(rooms)}
+    seen = set()
     for path in PACKAGE.rglob("*.py"):
         room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for name in imports(path):
             parts = name.split(".")
             if room in order and parts[0] == "attn_core" and len(parts) > 1 and parts[1] in order:
+                seen.add((room, parts[1]))
                 assert order[parts[1]] <= order[room], (path, name)
+    assert {room for room, _ in seen} == set(rooms)
+
+
+def public(module):
+    """Return the public names of a module."""
+    return {name for name in vars(module) if not name.startswith("_")}
+
+
+def test_the_users_file_of_the_type_checkers_names_everything():
+    """A new layer need not be named there: a file that constructs all of them is generated."""
+    source = (Path(__file__).parent / "typing" / "user.py").read_text()
+    nodes = list(ast.walk(ast.parse(source)))
+    imported = {
+        (node.module, alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    used = {
+        (node.value.id, node.attr)
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    known = public(attn_core) - set(attn_core.catalog.LAYERS)
+    assert {("attn_core", name) for name in known} <= imported
+    networks = {
+        name for name in public(attn_core.models) if isinstance(vars(attn_core.models)[name], type)
+    }
+    assert {("attn_core.models", name) for name in networks} <= imported
+    assert {("compat", name) for name in attn_core.compat.__all__} <= used
+
+
+@pytest.mark.parametrize("name", ["attn", "attn.py"])
+def test_a_script_may_be_named_as_the_command(tmp_path, name):
+    """The command starts from `attn_command`; a file that is named `attn` is a script of a user."""
+    script = tmp_path / name
+    script.write_text("import attn_core; print(attn_core.SEAttention.__name__)")
+    result = run(None, tmp_path, keras.config.backend(), script)
+    assert result.stdout.strip() == "SEAttention", result.stderr
+
+
+def test_the_command_loads_no_backend_to_list(tmp_path):
+    code = """
+import sys
+import attn_command
+sys.argv = ["attn", "list"]
+try:
+    attn_command.main()
+except SystemExit:
+    assert "keras" not in sys.modules
+"""
+    result = run(code, tmp_path, "no-backend")
+    assert "SEAttention" in result.stdout, result.stderr
+    assert result.returncode == 0, result.stderr

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from attn_core import ECAAttention, ExternalAttention, SEAttention, insert_attention
-from attn_core.tools.places import PLACES, trace
+from attn_core._tools.places import PLACES, trace
 from keras import layers, ops
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
@@ -146,6 +146,24 @@ def test_places_of_a_small_model(size):
     }
 
 
+def test_sizes():
+    """Height and width where the channels come first too; the number of tokens."""
+    sizes = {call.layer.name: call.size for call in trace(small("channels_first", size=(6, 10)))}
+    assert sizes["stem"] == (6, 10)
+    assert sizes["out_1"] == (3, 5)
+    inputs = keras.Input((12, 4))
+    (*_, call) = trace(keras.Model(inputs, layers.Conv1D(4, 3, padding="same")(inputs)))
+    assert call.size == (12,)
+
+
+def test_the_head_of_a_model_on_tokens():
+    """Without a pooling, its output."""
+    inputs = keras.Input((12, 4))
+    x = layers.Dense(4, name="first")(inputs)
+    x = layers.Dense(4, activation="relu", name="second")(x)  # features, and no predictions
+    assert [call.layer.name for call in PLACES["head"](trace(keras.Model(inputs, x)))] == ["second"]
+
+
 def test_places_of_operations():
     """Sums and activations that are no layers, as in `x + y`."""
     inputs = keras.Input((8, 8, 4))
@@ -161,6 +179,43 @@ def test_an_addition_that_broadcasts_is_no_residual_branch():
     mean = layers.GlobalAveragePooling2D(keepdims=True)(inputs)
     model = keras.Model(inputs, inputs + layers.Conv2D(4, 1)(mean))
     assert PLACES["residual_branch"](trace(model)) == []
+
+
+def test_a_sum_of_vectors_is_no_residual_branch():
+    """A dense residual network has no image or tokens where attention could act."""
+    inputs = keras.Input((8,))
+    x = layers.Add()([inputs, layers.Dense(8)(layers.Dense(8, activation="relu")(inputs))])
+    assert not any(find(trace(keras.Model(inputs, x))) for find in PLACES.values())
+
+
+def test_a_sum_of_equally_long_paths_is_no_residual_branch():
+    """Neither path is the shortcut; the longer of two is the branch."""
+
+    def places(more):
+        x = inputs = keras.Input((8, 8, 4))
+        x = layers.Conv2D(4, 3, padding="same", name="stem")(x)
+        paths = [layers.Conv2D(4, 3, padding="same", name=f"path_{i}")(x) for i in range(2)]
+        for i in range(more):
+            paths[1] = layers.Conv2D(4, 3, padding="same", name=f"more_{i}")(paths[1])
+        model = keras.Model(inputs, layers.Add(name="add")(paths))
+        return [call.layer.name for call in PLACES["residual_branch"](trace(model))]
+
+    assert places(0) == []
+    assert places(1) == ["more_0"]
+    assert places(2) == ["more_1"]
+
+
+def test_a_model_of_activations_alone_has_its_output_as_head():
+    inputs = keras.Input((8, 8, 4))
+    outputs = layers.Softmax(name="last")(layers.ReLU()(inputs))
+    heads = PLACES["head"](trace(keras.Model(inputs, outputs)))
+    assert [call.layer.name for call in heads] == ["last"]
+
+
+def test_arguments_in_the_name_of_the_attention():
+    model = insert_attention(small(), "se:reduction=2", "head", use_bias=True)
+    (layer,) = [layer for layer in model.layers if layer.name.endswith("_se")]
+    assert (layer.reduction, layer.use_bias) == (2, True)
 
 
 def test_a_small_network_without_places():
@@ -218,7 +273,14 @@ def in_all_places(name):
     return inserted
 
 
-@pytest.mark.parametrize("name", COUNTS)
+QUICK = ("MobileNetV2", "MobileNetV3Small", "VGG16")
+"""The applications that are built within seconds."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [one if one in QUICK else pytest.param(one, marks=pytest.mark.thorough) for one in COUNTS],
+)
 def test_application(name, tmp_path):
     inserted = in_all_places(name)
     for layer in application(name).layers:
@@ -237,6 +299,7 @@ def test_training_and_file(key, where, tmp_path):
     train_and_reload(inserted, tmp_path / "model.keras")
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="exports without a further package")
 def test_export(tmp_path):
     import tensorflow as tf
@@ -405,8 +468,8 @@ def test_tokens():
     inserted = insert_attention(model, ExternalAttention, "residual_branch", memory_size=4)
     assert new_layers(model, inserted) == ["dense_external"]
     assert run(inserted, np.ones((2, 9, 8))).shape == (2, 8)
-    with pytest.raises(ValueError, match=r"SEAttention 'dense_se'.*rank 4.*\(None, 9, 8\)"):
-        insert_attention(model, "se", "residual_branch")
+    with pytest.raises(ValueError, match=r"CoTAttention .*rank 4.*\(None, 9, 8\)"):
+        insert_attention(model, "CoTAttention", "residual_branch")
 
 
 def test_networks_of_this_package():
@@ -416,6 +479,290 @@ def test_networks_of_this_package():
     inserted = insert_attention(model, "se", "block_*")
     assert new_layers(model, inserted) == ["block_0_se", "block_1_se"]
     assert run(inserted, images(model)).shape == (2, 3)
+
+
+# What users ran into.
+
+
+def predictor(end, classes=3):
+    """Return a small U-Net: `end` makes predictions of the features, "decoded"."""
+    inputs = x = keras.Input((8, 8, 3))
+    skip = layers.Conv2D(4, 3, padding="same", activation="relu", name="encoded")(x)
+    x = layers.Conv2D(8, 3, 2, padding="same", activation="relu", name="middle")(skip)
+    x = layers.Concatenate()([layers.UpSampling2D()(x), skip])
+    x = layers.Conv2D(8, 3, padding="same", activation="relu", name="decoded")(x)
+    return keras.Model(inputs, end(x))
+
+
+def conv(filters=3, size=1, **options):
+    return layers.Conv2D(filters, size, padding="same", **options)
+
+
+PREDICTIONS = {
+    "softmax": lambda x: conv(activation="softmax", name="mask")(x),
+    "sigmoid": lambda x: conv(1, 3, activation="sigmoid", name="mask")(x),
+    "logits": lambda x: conv(name="mask")(x),
+    "activation": lambda x: layers.Activation("softmax")(conv()(x)),
+    "operation": lambda x: ops.softmax(conv()(x)),
+    "resized": lambda x: layers.Softmax()(layers.UpSampling2D(2)(conv()(x))),
+    "resized logits": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(conv()(x)),
+    "reshaped": lambda x: layers.Reshape((64, 3))(conv(activation="softmax")(x)),
+    "transposed": lambda x: layers.Conv2DTranspose(3, 2, 2, activation="sigmoid")(x),
+    "dense": lambda x: layers.Dense(3, activation="softmax")(x),
+    "two": lambda x: [conv(name="mask")(x), conv(1, activation="sigmoid", name="edge")(x)],
+    "pooled": lambda x: layers.Softmax()(layers.GlobalAveragePooling2D()(conv()(x))),
+    "squeezenet": lambda x: layers.Activation("softmax")(
+        layers.GlobalAveragePooling2D()(layers.ReLU()(conv()(layers.Dropout(0.5)(x))))
+    ),
+    "pooled logits": lambda x: layers.GlobalMaxPooling2D()(conv()(x)),
+}
+"""What makes predictions of features, for each position or pooled."""
+
+
+@pytest.mark.parametrize("end", PREDICTIONS.values(), ids=PREDICTIONS)
+def test_head_of_predictors(end):
+    """Attention acts on the last features, and not on predictions: probabilities sum to one."""
+    model = predictor(end)
+    inserted = insert_attention(model, "se", "head", reduction=2)
+    assert new_layers(model, inserted) in (["decoded_se"], ["dropout_se"], ["dropout_1_se"])
+    assert inserted.output_names == model.output_names
+    for output, expected in zip(inserted.outputs, model.outputs, strict=True):
+        assert output.shape == expected.shape
+    if end in (PREDICTIONS["softmax"], PREDICTIONS["activation"], PREDICTIONS["pooled"]):
+        np.testing.assert_allclose(run(inserted, images(model)).sum(-1), 1, rtol=1e-5)
+
+
+FEATURES = {
+    "relu": lambda x: conv(activation="relu", name="last")(x),
+    "activated": lambda x: layers.ReLU(name="last")(conv()(x)),
+    "normalized": lambda x: layers.LayerNormalization(name="last")(conv()(x)),
+    "pooled": lambda x: layers.GlobalAveragePooling2D()(conv(4, 3, name="last")(x)),
+    "mean": lambda x: layers.Dense(2)(ops.mean(conv(name="last")(x), (1, 2))),
+    "maximum": lambda x: layers.Dense(2)(ops.max(conv(name="last")(x), axis=[1, 2], keepdims=True)),
+    "flattened": lambda x: layers.Dense(2)(layers.Reshape((-1,))(conv(name="last")(x))),
+    "operation": lambda x: layers.Dense(2)(ops.reshape(conv(name="last")(x), (-1, 192))),
+}
+"""Features, some of which go into a classifier."""
+
+
+@pytest.mark.parametrize("end", FEATURES.values(), ids=FEATURES)
+def test_head_of_features(end):
+    model = predictor(end)
+    inserted = insert_attention(model, "se", "head", reduction=2)
+    assert new_layers(model, inserted)[0].startswith("last_")
+    assert "last_se" in [layer.name for layer in inserted.layers]
+    assert inserted.output_names == model.output_names
+
+
+def test_head_of_volo_comes_before_its_dense_classifier():
+    from attn_core.models import VOLO
+    from networks import TINY
+
+    model = VOLO(**TINY["VOLO"], num_classes=3)
+    calls = PLACES["head"](trace(model))
+    assert [call.layer.name for call in calls] == ["norm"]
+
+
+def test_a_classifier_that_takes_the_image_has_no_features_before_it():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, conv(activation="softmax")(inputs))
+    with pytest.raises(ValueError, match="nothing in model"):
+        insert_attention(model, "se", "head")
+
+
+def test_outputs_keep_their_names(tmp_path):
+    """Losses by output name still find their output, after insertion behind it too."""
+    model = predictor(PREDICTIONS["two"])
+    assert model.output_names == ["mask", "edge"]
+    inserted = insert_attention(model, "eca", "mask")
+    assert [layer.name for layer in inserted.layers][-2:] in (["mask", "edge"], ["edge", "mask"])
+    for one in (
+        inserted,
+        insert_attention(inserted, "eca", "*e*"),
+        keras.models.clone_model(inserted),
+    ):
+        assert one.output_names == model.output_names
+        one.compile("sgd", {"mask": "mse", "edge": "mse"})
+        one.train_on_batch(
+            images(model), {"mask": np.ones((2, 8, 8, 3)), "edge": np.ones((2, 8, 8, 1))}
+        )
+    inserted.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").output_names == model.output_names
+    kernel = ops.convert_to_numpy(model.get_layer("mask").kernel)
+    before = insert_attention(model, layers.Identity, "mask").get_layer("mask_before")
+    np.testing.assert_array_equal(ops.convert_to_numpy(before.kernel), kernel)
+
+
+def test_names_with_dots():
+    """PyTorch takes no dots in the names of parameters; Keras' own networks have them."""
+    inner = keras.Input((8, 8, 3))
+    body = keras.Model(inner, conv(4, name="inner")(inner), name="mobilenetv2_1.00_32")
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Activation("relu", name="relu_6.0")(body(inputs))
+    model = keras.Model(inputs, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+    for where, name in (("mobile*", "mobilenetv2_1_00_32"), ("head", "relu_6_0")):
+        for key in ("se", "external"):
+            inserted = insert_attention(model, key, where)
+            assert not [one for one in new_layers(model, inserted) if "." in one]
+            assert f"{name}_{key}" in new_layers(model, inserted)
+            assert run(inserted, images(model)).shape == (2, 2)
+
+
+def test_lambda_layers_are_copied():
+    inputs = keras.Input((8, 8, 3))
+    half = 0.5
+    x = layers.Lambda(lambda x, add: half * x + add, arguments={"add": 1.0}, name="half")(inputs)
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D()(conv(4, name="conv")(x)))
+    inserted = insert_attention(model, layers.Identity, "conv")
+    np.testing.assert_array_equal(run(inserted, images(model)), run(model, images(model)))
+
+
+class Closed(layers.Layer):
+    """A layer whose constructor takes nothing of Keras'."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+
+
+class Silent(layers.Layer):
+    """A layer whose configuration lacks its argument."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+@pytest.mark.parametrize("kind", [Closed, Silent])
+def test_layers_that_cannot_be_copied(kind):
+    inputs = keras.Input((8, 8, 3))
+    layer = kind(2.0)
+    x = layers.GlobalAveragePooling2D()(conv(4, name="conv")(layer(inputs)))
+    words = rf"insert_attention: the layer '{layer.name}' cannot be copied.*\*\*kwargs.*get_config"
+    with pytest.raises(ValueError, match=words):
+        insert_attention(keras.Model(inputs, x), "se", "conv")
+
+
+def test_a_part_of_two_models_is_refused():
+    """Each would get a copy: 112 parameters would become 224."""
+    inner = keras.Input((8, 8, 3))
+    encoder = keras.Model(inner, conv(4)(inner), name="encoder")
+    nested = []
+    for name in ("left", "right"):
+        one = keras.Input((8, 8, 3))
+        nested.append(keras.Model(one, encoder(one), name=name))
+    inputs = keras.Input((8, 8, 3))
+    words = r"'encoder' belongs to both 'left' and 'right'"
+    model = keras.Model(inputs, layers.Add(name="sum")([nested[0](inputs), nested[1](inputs)]))
+    with pytest.raises(ValueError, match=words):
+        insert_attention(model, "se", "sum")
+    one = keras.Input((8, 8, 3))
+    outer = keras.Model(one, model(one))
+    with pytest.raises(ValueError, match=words):
+        insert_attention(outer, "se", model.name)
+    each = layers.TimeDistributed(encoder)(keras.ops.expand_dims(inputs, 1))
+    model = keras.Model(inputs, layers.Add(name="sum")([encoder(inputs), each[:, 0]]))
+    with pytest.raises(ValueError, match="belongs to both"):
+        insert_attention(model, "se", "sum")
+    # One model that is called twice is one layer.
+    model = keras.Model(inputs, layers.Add(name="sum")([encoder(inputs), encoder(2 * inputs)]))
+    inserted = insert_attention(model, layers.Identity, "sum")
+    assert inserted.count_params() == model.count_params() == encoder.count_params()
+
+
+SPACE = {
+    1: (layers.Conv1D, layers.GlobalAveragePooling1D),
+    3: (layers.Conv3D, layers.GlobalAveragePooling3D),
+}
+"""Convolution and pooling by the number of spatial axes."""
+
+
+@pytest.mark.parametrize(
+    ("key", "config"), [("se", {}), ("cbam", {"kernel_size": 3}), ("sge", {"groups": 4})]
+)
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("axes", SPACE)
+def test_gates_of_signals(key, config, data_format, known, axes):
+    """Gates take the features of Conv1D and Conv3D as they are."""
+    first = data_format == "channels_first"
+    size = [12, 6, 5][:axes]
+    shape = size if known else [None] * axes
+    inputs = keras.Input((3, *shape) if first else (*shape, 3))
+    convolution, pooling = SPACE[axes]
+    options = {"padding": "same", "data_format": data_format, "name": "conv"}
+    x = convolution(16, 3, **options)(inputs)
+    model = keras.Model(inputs, pooling(data_format=data_format, name="pool")(x))
+    inserted = insert_attention(model, key, "head", name="gate", **config)
+    assert [one.name for one in inserted.layers[1:]] == ["conv", "gate", "pool"]
+    gate = inserted.get_layer("gate")
+    assert gate.data_format == data_format
+    x = np.random.default_rng(0).uniform(size=(2, *((3, *size) if first else (*size, 3))))
+    x = x.astype("float32")
+    expected = ops.convert_to_numpy(gate(inserted.get_layer("conv")(x)))
+    over = tuple(range(2, axes + 2)) if first else tuple(range(1, axes + 1))
+    np.testing.assert_allclose(run(inserted, x), expected.mean(over), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [12, None])
+def test_gates_on_images_see_one_column(length):
+    """A gate whose mathematics needs two axes sees a signal as an image of one column."""
+    inputs = keras.Input((length, 3))
+    x = layers.Conv1D(16, 3, padding="same", name="conv")(inputs)
+    model = keras.Model(inputs, layers.GlobalAveragePooling1D(name="pool")(x))
+    inserted = insert_attention(model, "coordinate", "head", name="gate")
+    gate = inserted.get_layer("gate")
+    x = np.random.default_rng(0).standard_normal((2, 12, 3)).astype("float32")
+    features = ops.convert_to_numpy(inserted.get_layer("conv")(x))
+    expected = ops.convert_to_numpy(gate(features[:, :, None]))[:, :, 0].mean(1)
+    np.testing.assert_allclose(run(inserted, x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_positions_of_volumes_are_tokens(data_format):
+    first = data_format == "channels_first"
+    inputs = keras.Input((3, 4, 5, 6) if first else (4, 5, 6, 3))
+    x = layers.Conv3D(8, 3, padding="same", data_format=data_format, name="conv")(inputs)
+    pool = layers.GlobalAveragePooling3D(data_format=data_format)
+    inserted = insert_attention(keras.Model(inputs, pool(x)), "external", "head", name="tokens")
+    attention, x = inserted.get_layer("tokens"), images(inserted)
+    features = ops.convert_to_numpy(inserted.get_layer("conv")(x))
+    features = np.moveaxis(features, 1, -1) if first else features
+    expected = ops.convert_to_numpy(attention(features.reshape(2, -1, 8))).mean(1)
+    np.testing.assert_allclose(run(inserted, x), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("kind", ["integers", "strings", "text"])
+def test_vocabularies_are_copied(kind):
+    pytest.importorskip("tensorflow", reason="Keras looks words up with TensorFlow")
+    if kind != "integers" and BACKEND != "tensorflow":
+        pytest.skip("models of strings run on TensorFlow alone")
+    if kind == "integers":
+        table, x, dtype = layers.IntegerLookup(), np.array([[[7], [9]], [[9], [5]]]), "int64"
+        table.adapt(np.array([7, 9, 9]))
+    else:
+        table = layers.StringLookup() if kind == "strings" else layers.TextVectorization()
+        table.adapt(["a b", "b"])
+        dtype, x = "string", ops.convert_to_tensor([["b"], ["a b"]])
+    inputs = keras.Input(x.shape[1:], dtype=dtype)
+    y = layers.Embedding(8, 4)(table(inputs))
+    y = layers.Dense(4, name="dense")(y)
+    model = keras.Model(inputs, y)
+    inserted = insert_attention(model, layers.Identity, "dense")
+    np.testing.assert_array_equal(run(inserted, x), run(model, x))
 
 
 # Errors.
@@ -450,16 +797,23 @@ def several_outputs():
     ("model", "attention", "where", "words"),
     [
         (small, "cban", "block", ("'cban'", "Did you mean cbam")),
+        (small, "cbam:reducton=4", "block", ("CBAM", "reducton=4", "`reduction`")),
         (small, SEAttention(), "block", ("`attention`", "of its own", "SEAttention")),
         (small, 3, "block", ("`attention`", "attention=3")),
         (small, lambda layer: None, "block", ("`attention`", "'out_0'", "None")),
         (small, "se", 3, ("`where`", "'stage'", "where=3")),
         (small, "se", "out_9", ("'small'", "'block' (2)", "'out_1'", "where='out_9'")),
         (small, "se", lambda layer: False, ("'small'", "'block' (2)")),
-        (small, "se", "logits", ("SEAttention 'logits_se'", "rank 4", "(None, 4)")),
+        (small, "se", "logits", ("SEAttention 'logits_se'", "rank 3", "(None, 4)")),
         (small, lambda layer: layers.Dense(5), "head", ("keep the shape", "(None, 4, 4, 5)")),
         (small, lambda layer: layers.Flatten(), "head", ("keep the shape", "(None, 128)")),
         (lambda: small(size=(None, None)), "external", "head", ("ExternalAttention", "height")),
+        (
+            lambda: small("channels_first", size=(None, 8)),
+            "external",
+            "block",
+            ("ExternalAttention", "height"),
+        ),
         (lambda: application("VGG16"), "se", "residual_branch", ("'VGG16'", "'block' (5)")),
         (lambda: small, "se", "block", ("`model`", "keras.Model")),
         (lambda: keras.Sequential([layers.Dense(2)]), "se", "head", ("built", "keras.Input")),

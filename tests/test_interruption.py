@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from attn_core.tools import files
+from attn_core._tools import files
 
 WRITER = """
 import runpy, sys, time

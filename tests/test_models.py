@@ -1,20 +1,26 @@
 """The networks: the authors' numbers, the authors' number of parameters, files, errors."""
 
+import copy
+import itertools
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from attn_core import load_torch_weights, models
-from attn_core.models.mobile_parts import InvertedResidual
-from attn_core.models.rest import ResTBlock
-from attn_core.weights.entries import namings
-from gradients import value_and_gradients
-from networks import PARAMETERS, TINY
+from attn_core._weights.entries import entries, namings
+from attn_core.models._mobile_parts import InvertedResidual
+from attn_core.models._rest import ResTBlock
+from gradients import compiled_call, value_and_gradients
+from networks import PARAMETERS, RESIZED, TINY
 from reference import MODEL_VECTORS, read
 
 NETWORKS = [name for name in models.__all__ if hasattr(getattr(models, name), "VARIANTS")]
 ANY_SIZE = [name for name in NETWORKS if "image_size" not in TINY[name]]
+SAVED = sorted((Path(__file__).parent / "saved" / "networks").glob("*.keras"))
 IMAGES = (8, 64, 64, 3)
 """One shape for most tests of a network, which one process runs: it compiles them once."""
 
@@ -25,6 +31,7 @@ def each(names):
     return pytest.mark.parametrize("name", groups)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("path", MODEL_VECTORS, ids=lambda path: path.stem)
 def test_output_and_gradient(path, record_error):
     meta, arrays = read(path)
@@ -40,7 +47,7 @@ def test_output_and_gradient(path, record_error):
     errors = {"output": np.abs(output - arrays["output"]).max()}
     errors["grad/x"] = np.abs(gradient - arrays["grad/x"]).max()
     if "output_training" in arrays:
-        trained = keras.ops.convert_to_numpy(model(arrays["input/x"], training=True))
+        trained = compiled_call(model, [arrays["input/x"]], training=True)
         errors["output_training"] = np.abs(trained - arrays["output_training"]).max()
     record_error(meta["layer"], path.stem, meta["atol"], errors)
     for name, error in errors.items():
@@ -72,6 +79,136 @@ def test_file_and_config(name, tmp_path):
     assert reloaded.get_config() == model.get_config()
     expected = keras.ops.convert_to_numpy(model(x))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(reloaded(x)), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
+def test_saved_before(path):
+    """Files that were saved by version 0.1.0, on PyTorch, give what they gave then."""
+    model = keras.saving.load_model(path)
+    assert type(model) is getattr(models, path.stem)
+    x = np.random.default_rng(1).standard_normal((2, 32, 32, 3)).astype("float32")
+    expected = np.load(path.with_suffix(".npz"))["output"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(model(x)), expected, atol=1e-5)
+
+
+def test_files_load_in_a_new_process():
+    """`import attn_core` suffices for a file of a network."""
+    program = "import sys, keras, attn_core; print(keras.saving.load_model(sys.argv[1]).name)"
+    run = [sys.executable, "-c", program, str(SAVED[0])]
+    result = subprocess.run(run, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [SAVED[0].stem.lower()]
+
+
+@each(NETWORKS)
+@pytest.mark.parametrize(
+    ("argument", "value", "hint"),
+    [
+        ("num_clases", 10, "did you mean `num_classes`?"),
+        ("drop_out", 0.1, "did you mean `dropout`?"),
+        ("traineble", False, "did you mean `trainable`?"),
+        ("in_chans", 1, "did you mean `in_channels`?"),
+        ("input_shape", (64, 64, 1), "did you mean `in_channels`"),
+        ("weights", "imagenet", "load_torch_weights(network, file)"),
+        ("nonsense", 1, "num_classes, include_top"),
+    ],
+)
+def test_unknown_arguments_are_refused(name, argument, value, hint):
+    network = getattr(models, name)
+    for build in (
+        network,
+        lambda **given: network.from_variant(network.list_variants()[0], **given),
+    ):
+        with pytest.raises(ValueError, match=f"there is no argument `{argument}`") as caught:
+            build(**{argument: value})
+        message = str(caught.value)
+        assert message.startswith(name)
+        assert hint in message
+        assert f"{argument}={value!r}" in message
+
+
+@each(NETWORKS)
+def test_images_of_other_channels(name):
+    """Grey and multispectral images: the same network, but for the kernels that see the images."""
+    network = getattr(models, name)
+    colour, grey = (network(**TINY[name], in_channels=channels) for channels in (3, 1))
+    assert (colour.input_shape[-1], grey.input_shape[-1]) == (3, 1)
+    assert [w.shape for w in network(**TINY[name]).weights] == [w.shape for w in colour.weights]
+    differ = [
+        (one.shape, other.shape)
+        for one, other in zip(colour.weights, grey.weights, strict=True)
+        if one.shape != other.shape
+    ]
+    assert differ
+    for one, other in differ:
+        assert other == tuple(1 if n == 3 and i == len(one) - 2 else n for i, n in enumerate(one))
+    assert network.from_config(grey.get_config()).input_shape == grey.input_shape
+
+
+@each(NETWORKS)
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_pooled_features(name, pooling):
+    network = getattr(models, name)
+    model = network(**TINY[name], include_top=False, pooling=pooling)
+    x = np.random.default_rng(0).standard_normal(IMAGES).astype("float32")
+    last = keras.tree.flatten(model.feature_maps()(x))[-1]
+    last = keras.ops.convert_to_numpy(last)
+    expected = (last.mean if pooling == "avg" else last.max)(axis=(1, 2))
+    output = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
+    assert network.from_config(model.get_config()).output_shape == model.output_shape
+    with pytest.raises(ValueError, match=f"{name}.*`pooling` goes with `include_top=False`"):
+        network(**TINY[name], pooling=pooling)
+
+
+@each([name for name in NETWORKS if name not in ANY_SIZE])
+def test_rectangular_images(name):
+    network, config = getattr(models, name), {**TINY[name], "include_top": False}
+    wide = network(**{**config, "image_size": (32, 64)})
+    assert wide.input_shape == (None, 32, 64, 3)
+    features = wide.output_shape[1:3]
+    assert features[1] == 2 * features[0]
+    x = np.random.default_rng(0).standard_normal((2, 32, 64, 3)).astype("float32")
+    assert np.isfinite(keras.ops.convert_to_numpy(wide(x))).all()
+    assert network.from_config(wide.get_config()).output_shape == wide.output_shape
+    square = network(**{**config, "image_size": 32})
+    assert square.get_config()["image_size"] == (32, 32)
+    with pytest.raises(ValueError, match=f"{name}.*image_size"):
+        network(**{**config, "image_size": (64, 33)})
+    if name != "VisionPermutator":  # which has no published way
+        assert square.resized((32, 64)).output_shape == wide.output_shape
+
+
+def test_too_many_arguments_by_position():
+    with pytest.raises(TypeError, match=r"^GFNet: too many positional arguments"):
+        models.GFNet(8, 2)
+
+
+@each(NETWORKS)
+def test_copies(name):
+    """`copy.deepcopy` keeps class, weights and frozen layers; Keras' `clone_model` cannot."""
+    model = getattr(models, name)(**TINY[name], num_classes=3)
+    frozen = [layer for layer in model.layers if layer.weights][1]
+    frozen.trainable = False
+    x = np.random.default_rng(0).standard_normal(IMAGES).astype("float32")
+    twin = copy.deepcopy(model)
+    assert type(twin) is type(model)
+    assert not twin.get_layer(frozen.name).trainable
+    assert len(twin.trainable_weights) == len(model.trainable_weights)
+    assert not {id(weight) for weight in twin.weights} & {id(weight) for weight in model.weights}
+    output = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(twin(x)), output, atol=1e-6)
+    ours, copied = (
+        {scheme: list(names) for scheme, names in namings(one).items()} for one in (model, twin)
+    )
+    assert copied == ours
+    assert twin.feature_maps().output_shape == model.feature_maps().output_shape
+
+    inputs = keras.Input(x.shape[1:])
+    outer = keras.models.clone_model(keras.Model(inputs, model(inputs)))
+    assert type(outer.layers[1]) is type(model)
+    clone = keras.models.clone_model(model)
+    with pytest.raises(ValueError, match=r"a plain model: .* copy it by `copy\.deepcopy`"):
+        load_torch_weights(clone, {})
 
 
 @each(NETWORKS)
@@ -128,10 +265,10 @@ def test_dropout_and_drop_path_act_in_training_alone(name):
         assert np.abs(first - second).max() > 1e-6, rate
 
 
-@pytest.mark.parametrize("copy", ["resized", "fuse"])
-def test_training_a_copy_leaves_the_original(copy):
+@pytest.mark.parametrize("kind", ["resized", "fuse"])
+def test_training_a_copy_leaves_the_original(kind):
     """On JAX a compiled step gives the memory of its weights away."""
-    if copy == "resized":
+    if kind == "resized":
         model = models.GFNet(**TINY["GFNet"], num_classes=3)
         other = model.resized(64)
     else:
@@ -144,7 +281,7 @@ def test_training_a_copy_leaves_the_original(copy):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(x)), before)
 
 
-@each(["CoAtNet", "GFNet", "GFNetPyramid"])
+@each(RESIZED)
 def test_another_resolution(name):
     model = getattr(models, name)(**TINY[name], num_classes=3)
     same = model.resized(64)
@@ -152,9 +289,10 @@ def test_another_resolution(name):
     expected = keras.ops.convert_to_numpy(model(x))
     np.testing.assert_allclose(keras.ops.convert_to_numpy(same(x)), expected, atol=1e-6)
 
-    larger = model.resized(96)
-    assert larger.input_shape == (None, 96, 96, 3)
-    assert np.isfinite(keras.ops.convert_to_numpy(larger(np.ones((1, 96, 96, 3))))).all()
+    side = RESIZED[name]
+    larger = model.resized(side)
+    assert larger.input_shape == (None, side, side, 3)
+    assert np.isfinite(keras.ops.convert_to_numpy(larger(np.ones((1, side, side, 3))))).all()
     changed = 0
     for ours, theirs in zip(larger.weights, model.weights, strict=True):
         ours, theirs = (keras.ops.convert_to_numpy(weight) for weight in (ours, theirs))
@@ -164,7 +302,9 @@ def test_another_resolution(name):
             assert theirs.min() <= ours.min() < ours.max() <= theirs.max()
             changed += 1
     blocks = [layer for layer in model.layers if "block" in layer.name]
-    expected = {"CoAtNet": 2, "GFNet": 1 + len(blocks), "GFNetPyramid": 1 + len(blocks)}
+    # Of Swin, only the last stage had windows smaller than `window_size`.
+    filters = 1 + len(blocks)
+    expected = {"CoAtNet": 2, "GFNet": filters, "GFNetPyramid": filters, "Swin": 1}
     assert changed == expected[name]
 
 
@@ -190,10 +330,78 @@ def test_relative_biases_are_interpolated_over_the_offsets():
                 np.testing.assert_allclose(table, np.add.outer(top, left), atol=1e-6)
 
 
+def window_attentions(model):
+    """Return the window attentions of each stage."""
+    blocks = [layer for layer in model.layers if "block" in layer.name]
+    return [
+        [block.mixer for block in blocks if block.name.startswith(f"stage_{stage}")]
+        for stage in range(4)
+    ]
+
+
+def test_windows_of_swin():
+    """They are shifted in every second block; a map that is no longer on a side has no shift."""
+    config = {**TINY["Swin"], "depths": 3, "image_size": (64, 128), "window_size": (4, 2, 8, 2)}
+    model = models.Swin(**config)
+    windows = [[(one.block_size, one.shift) for one in stage] for stage in window_attentions(model)]
+    assert windows == [
+        [(4, 0), (4, 2), (4, 0)],  # 16 x 32
+        [(2, 0), (2, 1), (2, 0)],  # 8 x 16
+        [(4, 0)] * 3,  # 4 x 8
+        [(2, 0)] * 3,  # 2 x 4
+    ]
+
+
+def test_biases_of_windows_are_interpolated_over_the_offsets():
+    """Where windows change: a plane stays a plane, and the bias of offset 0 what it was."""
+    model = models.Swin(**TINY["Swin"])
+    for attention in itertools.chain(*window_attentions(model)):
+        rows = 2 * attention.block_size - 1
+        ramp = np.add.outer(np.arange(rows), 2 * np.arange(rows)).reshape(-1, 1)
+        attention.table.assign(np.repeat(ramp, attention.num_heads, axis=1))
+    larger = model.resized(64, window_size=8)
+    for before, after in zip(window_attentions(model), window_attentions(larger), strict=True):
+        for old, new in zip(before, after, strict=True):
+            offsets = np.linspace(0, 2 * old.block_size - 2, 2 * new.block_size - 1)
+            expected = np.add.outer(offsets, 2 * offsets).reshape(-1)
+            for table in keras.ops.convert_to_numpy(new.table).T:
+                np.testing.assert_allclose(table, expected, atol=1e-5)
+    sides = [[stage[0].block_size for stage in window_attentions(one)] for one in (model, larger)]
+    assert sides == [[4, 4, 4, 2], [8, 8, 4, 2]]
+
+
+@pytest.mark.parametrize("top", [True, False])
+def test_names_of_swin(top):
+    """The authors' and timm's: there a stage begins with the merging that ended the one before."""
+    path = next(path for path in MODEL_VECTORS if path.stem == "model_swin__tiny")
+    meta, arrays = read(path)
+    authors = {k.removeprefix("weights/"): v for k, v in arrays.items() if "weights/" in k}
+    block = "layers.0.blocks.1.attn"
+    buffers = {f"{block}.relative_position_index": 0, "layers.0.blocks.1.attn_mask": -100.0}
+    timm = {}
+    for name, value in authors.items():
+        name = name.replace("head.", "head.fc.")
+        if "downsample" in name:
+            stage = int(name.split(".")[1])
+            name = name.replace(f"layers.{stage}.", f"layers.{stage + 1}.")
+        timm[name] = value
+    assert set(timm) != set(authors)
+    config = {**meta["config"], "include_top": top}
+    outputs = []
+    for state in ({**authors, **buffers}, timm):
+        model = models.Swin(**config)
+        left = load_torch_weights(model, state, skip_mismatch=not top).left
+        assert len(left) == (0 if top else 2)
+        outputs.append(keras.ops.convert_to_numpy(model(arrays["input/x"])))
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    if top:
+        np.testing.assert_allclose(outputs[0], arrays["output"], atol=meta["atol"])
+
+
 def test_rest_without_biases_and_transform():
     model = models.ResT(**TINY["ResT"], qkv_bias=False, apply_transform=False)
-    assert not [name for name in namings(model)[0] if name.endswith(("q.bias", "kv.bias"))]
-    assert not [name for name in namings(model)[0] if "transform" in name]
+    assert not [name for name in entries(model) if name.endswith(("q.bias", "kv.bias"))]
+    assert not [name for name in entries(model) if "transform" in name]
 
 
 @pytest.mark.parametrize("argument", ["dropout", "drop_path"])
@@ -221,6 +429,37 @@ def test_bottleneck_takes_both_data_formats(tmp_path):
     assert expected.shape == last.compute_output_shape(x.shape) == (2, 4, 5, 32)
     output = keras.ops.convert_to_numpy(first(x.transpose(0, 3, 1, 2)))
     np.testing.assert_allclose(output.transpose(0, 2, 3, 1), expected, atol=1e-5)
+
+
+def test_namings_of_the_parts_are_not_mixed():
+    """A network of parts with several schemes has each scheme once, not one for each mixture."""
+    sizes = {"filters": (8, 8, 16, 16), "stem_width": 8}
+    model = models.AttentionResNet(("se", "triplet", "gc", None), **sizes)
+    schemes = namings(model)
+    authors, networks, timm = (schemes[name] for name in ("authors", "authors' networks", "timm"))
+    assert len(schemes) == 3
+    for names, words in (
+        (authors, (".fc.0.", ".cw.", ".channel_add_conv.")),
+        (timm, (".fc1.", ".cw.", ".mlp_add.")),
+        (networks, (".fc.0.", ".ChannelGateH.", ".channel_add_conv.")),
+    ):
+        for word in words:
+            assert any(word in name for name in names), word
+    assert len(authors) == len(networks) == len(timm)
+    assert {id(v) for e in authors.values() for v in e.variables} == {
+        id(weight) for weight in model.weights if "seed" not in weight.path
+    }
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_each_stage_has_its_own_attention(stage):
+    attention = tuple("eca" if i == stage else None for i in range(4))
+    options = tuple({"kernel_size": 2 * i + 1} for i in range(4))
+    sizes = {"depths": 2, "filters": 8, "stem_width": 8, "num_classes": 3}
+    model = models.AttentionResNet(attention, attention_options=options, **sizes)
+    kernels = {w.path: tuple(w.shape) for w in model.weights if "attention" in w.path}
+    blocks = [f"stage_{stage}_block_{i}" for i in range(2)]
+    assert kernels == {f"{block}/attention/kernel": (2 * stage + 1,) for block in blocks}
 
 
 def test_fused_parnet(tmp_path):
@@ -341,6 +580,49 @@ def test_dropout_of_mobile_vit():
         (lambda: models.CoTBottleneck(12), ("CoTBottleneck", "filters", "8", "12")),
         (lambda: models.CoTBottleneck(16, strides=3), ("CoTBottleneck", "strides", "1, 2", "3")),
         (lambda: models.CoTBottleneck(16).build((2, 8, 8)), ("CoTBottleneck", "4", "(2, 8, 8)")),
+        (lambda: models.AttentionResNet("ce"), ("AttentionResNet", "attention", "'se'", "'ce'")),
+        (lambda: models.AttentionResNet(("se", "eca")), ("AttentionResNet", "attention", "4")),
+        (
+            lambda: models.AttentionResNet("se", attention_options=4),
+            ("AttentionResNet", "attention_options", "dict", "4"),
+        ),
+        (
+            lambda: models.AttentionResNet("se", attention_options={"reduction": 0}),
+            ("SEAttention", "reduction", "0"),
+        ),
+        (
+            lambda: models.AttentionResNet("se", attention_options={"ratio": 4}),
+            ("SEAttention", "ratio"),
+        ),
+        (lambda: models.AttentionResNet("sa", filters=24), ("ShuffleAttention", "groups", "96")),
+        (lambda: models.ResNeSt(filters=9), ("ResNeSt", "filters", "radix=2", "9")),
+        (lambda: models.ResNeSt(radix=0), ("ResNeSt", "radix", "0")),
+        (lambda: models.HaloNet(block_types="CX"), ("HaloNet", "block_types", "'CX'")),
+        (lambda: models.HaloNet(block_types=()), ("HaloNet", "block_types", "()")),
+        (lambda: models.HaloNet(num_heads=3), ("HaloNet", "filters", "num_heads=3", "256")),
+        (lambda: models.HaloNet(stem_widths=(8, 0)), ("HaloNet", "stem_widths[1]", "0")),
+        (lambda: models.HaloNet(block_size=9), ("block_size", "strides=2", "9")),
+        (
+            lambda: models.HaloNet(**TINY["HaloNet"])(np.zeros((1, 64, 80, 3))),
+            ("the width", "block_size=2", "5"),
+        ),
+        (lambda: models.Swin((64, 128)), ("Swin", "embed_dim", "4", "(64, 128)")),
+        (lambda: models.Swin(num_heads=(3, 6, 12, 25)), ("Swin", "embed_dim", "=25", "768")),
+        (lambda: models.Swin(window_size=0), ("Swin", "window_size", "0")),
+        (lambda: models.Swin(image_size=(224, 240)), ("Swin", "image_size", "32", "240")),
+        (lambda: models.Swin(image_size=384), ("Swin", "stage 0", "96 x 96", "7 x 7", "224")),
+        (
+            lambda: models.Swin(**{**TINY["Swin"], "image_size": (64, 96)}),
+            ("Swin", "stage 2", "4 x 6", "4 x 4", "128", "image_size=(64, 96)"),
+        ),
+        (lambda: models.Swin(**TINY["Swin"]).resized(96), ("stage 2", "6 x 6", "image_size=(96")),
+        (lambda: models.NAT(num_heads=(2, 4, 5, 16)), ("NAT", "embed_dim", "num_heads=5", "256")),
+        (lambda: models.NAT(kernel_size=(7, 7, 7, 1)), ("NAT", "kernel_size[3]", "3", "1")),
+        (lambda: models.NAT(1, num_heads=1), ("NAT", "embed_dim[0]", "2", "1")),
+        (lambda: models.NAT(mlp_ratio=1e-3), ("NAT", "mlp_ratio * embed_dim", "0")),
+        (lambda: models.VAN((32, 64)), ("VAN", "embed_dim", "4", "(32, 64)")),
+        (lambda: models.VAN(mlp_ratio=1e-3), ("VAN", "mlp_ratio * embed_dim", "0")),
+        (lambda: models.VAN(layer_scale="small"), ("VAN", "layer_scale", "'small'")),
         (lambda: models.ParNet((64, 128)), ("ParNet", "filters", "two or more", "(64, 128)")),
         (lambda: models.ParNet(depths=(4, 5)), ("ParNet", "depths", "3", "(4, 5)")),
         (lambda: models.ParNet(activation="swash"), ("ParNet", "activation", "'swash'")),

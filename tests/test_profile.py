@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 from attn_core import layers, models, profile
-from attn_core.tools import profiling, stepping
-from attn_core.tools.counting import count
+from attn_core._tools import profiling, stepping
+from attn_core._tools.counting import count
 from keras import ops
 
 B, H, W, C = 2, 8, 8, 32
@@ -165,6 +165,11 @@ def test_multiply_adds_by_hand(layer, shape, expected):
         ),
         (keras.layers.DepthwiseConv2D(3, depth_multiplier=2), (2, 6, 5, 4), 2 * 12 * 9 * 8),
         (keras.layers.SeparableConv1D(7, 3), (2, 9, 4), 2 * 7 * 4 * (3 + 7)),
+        (
+            keras.layers.SeparableConv2D(7, 3, depth_multiplier=3),
+            (2, 9, 5, 4),
+            2 * 7 * 3 * 4 * 3 * (9 + 7),
+        ),
         (keras.layers.Conv2DTranspose(8, 3, strides=2), (2, 6, 5, 4), 2 * 30 * 9 * 4 * 8),
         (
             keras.layers.MultiHeadAttention(2, 4),
@@ -210,6 +215,21 @@ PUBLISHED = {
         2 * 1024 * 128**2 + 4 * 256 * 192**2 + 3 * 64 * 256**2,
     ),
     "cotnet_50": ("CoTNet", {}, 224, 3.3, 0),  # JDAI-CV/CoTNet, README
+    # The tables of implus/PytorchInsight, murufeng/EPSANet and the paper of ResNeSt.
+    "resnet_50": ("AttentionResNet", {}, 224, 4.122, 0),
+    "sk_resnet_50": ("AttentionResNet", {}, 224, 4.185, 0),
+    "epsanet_50": ("AttentionResNet", {}, 224, 3.62, 0),
+    "resnest_50": ("ResNeSt", {}, 224, 5.39, 0),
+    # The paper's table.
+    "swin_t": ("Swin", {}, 224, 4.5, 0),
+    "swin_s": ("Swin", {}, 224, 8.7, 0),
+    "swin_b": ("Swin", {}, 224, 15.4, 0),
+    # Visual-Attention-Network/VAN-Classification, README, and
+    # SHI-Labs/Neighborhood-Attention-Transformer, NAT.md.
+    "van_b1": ("VAN", {}, 224, 2.5, 0),
+    "van_b2": ("VAN", {}, 224, 5.0, 0),
+    "nat_mini": ("NAT", {}, 224, 2.7, 0),
+    "nat_base": ("NAT", {}, 224, 13.7, 0),
     # The paper's table, of the fused networks: there a multiply-add is two FLOPs.
     "parnet_s": ("ParNet", {"fused": True}, 224, 9.7 / 2, 0),
     "parnet_m": ("ParNet", {"fused": True}, 224, 17.2 / 2, 0),
@@ -265,6 +285,64 @@ def test_memory():
     assert found.peak_bytes == 4 * (8 + 16 + 16)
     half = keras.layers.Dense(8, use_bias=False, dtype="mixed_float16")
     assert count(half, (2, 4)).saved_bytes == 4 * 8 + 2 * 8 + 2 * 16  # with the cast input
+
+
+def test_memory_is_free_after_the_last_use():
+    """Of x, a, b and c (8, 16, 12 and 16 numbers), a is no longer needed when c is made."""
+    x = keras.Input((4,))
+    a = keras.layers.Dense(8, use_bias=False)(x)
+    b = keras.layers.Dense(6, use_bias=False)(a)
+    c = keras.layers.Dense(8, use_bias=False)(b)
+    assert count(keras.Model(x, c), (2, 4)).peak_bytes == 4 * (8 + 16 + 12)
+
+
+def test_memory_of_several_outputs():
+    """They are held to the end, and one that is given back twice, or is the input, only once."""
+    x = keras.Input((4,))
+    a = keras.layers.Dense(8, use_bias=False)(x)
+    b = keras.layers.Dense(2, use_bias=False)(a)
+    found = count(keras.Model(x, [a, b, a, x]), (2, 4))
+    assert found.saved_bytes == found.peak_bytes == 4 * (8 + 16 + 4)
+
+
+def test_memory_of_a_layer_that_does_nothing():
+    """The output is the input: 8 numbers, held once."""
+    x = keras.Input((4,))
+    found = count(keras.Model(x, x), (2, 4))
+    assert found.saved_bytes == found.peak_bytes == 4 * 8
+
+
+@pytest.mark.parametrize(
+    ("product", "expected"),
+    [
+        (lambda x, w: ops.tensordot(x, w, 1), 2 * 7 * 3 * 5),
+        (lambda x, w: ops.dot(x, w), 2 * 7 * 3 * 5),
+        (lambda x, w: ops.einsum("btc,cd->bd", x, w), 2 * 7 * 3 * 5),
+        (lambda x, w: ops.matmul(x, w), 2 * 7 * 3 * 5),
+    ],
+)
+def test_products(product, expected):
+    x = keras.Input((7, 3))
+    weights = ops.ones((3, 5))
+    assert count(keras.Model(x, product(x, weights)), (2, 7, 3)).multiply_adds == {
+        MATRICES: expected
+    }
+
+
+LINEAR = [
+    (layers.LinearAttention(1), (1, 2**14, 8), 2**14),
+    (layers.LinearAttention(1, causal=True), (1, 2**14, 8), 2**14),
+    (layers.AgentAttention(1), (1, 64, 64, 8), 64**2),
+    (layers.FocusedLinearAttention(1), (1, 64, 64, 8), 64**2),
+    (layers.FocusedLinearAttention(1, sr_ratio=2), (1, 64, 64, 8), 64**2),
+    (layers.AgentAttention(1, agent_num=4, sr_ratio=2), (1, 64, 64, 8), 64**2),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "tokens"), LINEAR, ids=lambda x: getattr(x, "name", ""))
+def test_no_matrix_of_all_pairs(layer, shape, tokens):
+    """All tensors together take less than the matrix of all pairs would, of one head."""
+    assert count(layer, shape).saved_bytes < 4 * tokens**2
 
 
 class Scaled(keras.layers.Layer):
@@ -343,6 +421,7 @@ def test_profile_of_a_layer():
         assert line in str(result)
 
 
+@pytest.mark.every_backend
 @pytest.mark.skipif(keras.config.backend() == "torch", reason="torch.compile takes a minute")
 def test_compiled():
     result = profile(layers.ECAAttention(), (2, 4, 4, 8), modes=("compiled",), seconds=0)
@@ -364,6 +443,7 @@ def test_a_compiler_that_fails_is_reported(monkeypatch):
     assert "failed: RuntimeError" in str(result)
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_training_step_trains(compiled, monkeypatch):
     if compiled and keras.config.backend() == "torch":
@@ -380,6 +460,24 @@ def test_a_training_step_trains(compiled, monkeypatch):
     assert stepping.training_step(model, x, compiled)()[1] is None
 
 
+def test_steps_tell_the_layer_whether_it_trains():
+    """Inference in the forward step, training in the other."""
+
+    seen = []
+
+    class Asked(keras.layers.Layer):
+        def call(self, x, training=None):
+            seen.append(training)
+            return x
+
+    layer, x = Asked(), np.ones((1, 2), "float32")
+    layer(x)
+    seen.clear()
+    stepping.forward_step(layer, x, False)()
+    stepping.training_step(layer, x, False)()
+    assert seen == [False, True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -387,7 +485,7 @@ def test_a_training_step_trains(compiled, monkeypatch):
         ((layers.SEAttention(), (None, 4, 4, 16)), ("input_shape", "None")),
         ((layers.SEAttention(), 16), ("input_shape", "16")),
         ((layers.SEAttention(), (2, 4, 4, 0)), ("input_shape", "0")),
-        ((layers.SEAttention(), (2, 4, 16)), ("SEAttention", "rank 4")),
+        ((layers.CoordinateAttention(), (2, 4, 16)), ("CoordinateAttention", "rank 4")),
         ((layers.SEAttention(), (2, 4, 4, 16), ("fast",)), ("modes", "fast")),
         ((layers.SEAttention(), (2, 4, 4, 16), ("eager",), -1), ("seconds", "-1")),
     ],
@@ -401,6 +499,43 @@ def test_bad_arguments(arguments, words):
         assert word in str(caught.value)
 
 
+def test_latency(monkeypatch):
+    """Median, distance of the quartiles, least and number, of as many runs as the time allows."""
+    now, taken = [0.0], iter([9.0, 9.0, 9.0, 0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.007])
+    monkeypatch.setattr(profiling.time, "perf_counter", lambda: now[0])
+
+    def step():
+        now[0] += next(taken)
+
+    latency = profiling.time_step(step, seconds=0.028)
+    found = latency.median_ms, latency.spread_ms, latency.least_ms, latency.runs
+    assert found == pytest.approx((4, 3, 1, 7))
+
+
+def test_short_steps_are_repeated(monkeypatch):
+    """Five measurements of five steps, 2 ms or more each, after three steps that do not count."""
+    now, steps = [0.0], []
+    monkeypatch.setattr(profiling.time, "perf_counter", lambda: now[0])
+
+    def step():
+        steps.append(now[0])
+        now[0] += 0.45e-3
+
+    latency = profiling.time_step(step, seconds=0)
+    assert (latency.runs, len(steps)) == (25, 28)
+    assert latency.median_ms == pytest.approx(0.45)
+
+
+def test_a_step_hardly_changes_the_weights():
+    """The numbers stay in range through hundreds of them, also if gradients are large."""
+    layer, x = keras.layers.Dense(3), 100 * np.ones((2, 5), "float32")
+    layer(x)
+    before = ops.convert_to_numpy(layer.kernel)
+    stepping.training_step(layer, x, False)()
+    assert 0 < np.abs(ops.convert_to_numpy(layer.kernel) - before).max() < 0.1
+
+
 def test_short():
     numbers = {999: "999", 1000: "1 k", 65_536: "65.5 k", 1_283_000_000: "1.28 G"}
+    numbers |= {10**6: "1 M", 10**9: "1 G", 10**12: "1 T", 10**9 - 1: "1e+03 M"}
     assert {number: profiling.short(number) for number in numbers} == numbers

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from attn_core import layers
-from attn_core.layers.mixers.spatial_shift import shift_quarters
+from attn_core import catalog, layers
+from attn_core.layers.mixers._spatial_shift import shift_quarters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -38,86 +38,33 @@ def randomize(layer, seed):
         weight.assign(1 + 0.1 * noise if "variance" in weight.path else 0.5 * noise)
 
 
-def options(**choices):
-    """Draw a configuration: one value of each list."""
+def options(choices):
+    """Draw a configuration: one value of each argument's."""
     return st.fixed_dictionaries(
         {name: st.sampled_from(values) for name, values in choices.items()}
     )
 
 
-LEGAL = {
-    "ResidualAttention": options(num_classes=[1, 5], temperatures=[(1.0,), (2.0, float("inf"))]),
-    "ExternalAttention": options(memory_size=[1, 7], num_heads=[1, 2], expansion=[1, 2],
-                                 output_dim=[None, 5]),
-    "ScaledDotProductAttention": options(num_heads=[1, 4], key_dim=[None, 3], value_dim=[None, 5],
-                                         output_dim=[None, 7], use_bias=[True, False]),
-    "SimplifiedScaledDotProductAttention": options(num_heads=[1, 4], output_dim=[None, 5]),
-    "SEAttention": options(reduction=[1, 4, 100], use_bias=[True, False]),
-    "SKAttention": options(kernel_sizes=[(3, 5), (3, 5, 7)], groups=[1, 4], min_width=[2]),
-    "CBAM": options(reduction=[2], kernel_size=[3, 7], spatial=[True, False],
-                    pool_types=[("avg",), ("max", "lse"), ("lp", "avg")]),
-    "BAM": options(reduction=[2], dilation=[1, 3], channel_layers=[1, 2], spatial_layers=[1, 2],
-                   combine=["multiply", "add"]),
-    "ECAAttention": options(kernel_size=[None, 1, 3, 9], gamma=[1, 2], b=[0, 1]),
-    "DualAttention": options(reduction=[1, 4]),
-    "PositionAttention": options(reduction=[2, 8]),
-    "ChannelSelfAttention": options(),
-    "PyramidSqueezeAttention": options(filters=[None, 16], groups=[(1, 1, 1, 1), (1, 2, 2, 2)],
-                                       strides=[1, 2], reduction=[1, 4]),
-    "EfficientMultiHeadSelfAttention": options(num_heads=[1, 4], sr_ratio=[1, 2],
-                                               apply_transform=[True, False], qkv_bias=[True]),
-    "ShuffleAttention": options(groups=[1, 2, 4]),
-    "MUSEAttention": options(num_heads=[1, 2], kernel_sizes=[(1,), (3, 7)], key_dim=[None, 3],
-                             causal=[True, False]),
-    "SpatialGroupEnhance": options(groups=[1, 2, 8]),
-    "DoubleAttention": options(feature_dim=[None, 3], num_maps=[None, 5],
-                               reconstruct=[True, False]),
-    "AFTFull": options(max_length=[8, 20], hidden_dim=[None, 5], output_dim=[None, 3],
-                       factorize=[None, 2]),
-    "AFTLocal": options(max_length=[8], window_size=[1, 3, 20], factorize=[None, 2]),
-    "AFTSimple": options(hidden_dim=[None, 5], output_dim=[None, 3]),
-    "AFTConv": options(num_heads=[1, 4], kernel_size=[1, 3, 5], output_dim=[None, 3]),
-    "OutlookAttention": options(num_heads=[1, 2], kernel_size=[1, 3, 5], strides=[1, 2, 3]),
-    "WeightedPermuteMLP": options(segment_dim=[1, 2, 8], qkv_bias=[True, False]),
-    "RelativeSelfAttention": options(num_heads=[1, 2], key_dim=[1, 4], output_dim=[None, 6]),
-    "MBConv": options(filters=[8], expansion=[1, 2], se_ratio=[0.25, 0.5], kernel_size=[3, 5]),
-    "ParallelPolarizedSelfAttention": options(),
-    "SequentialPolarizedSelfAttention": options(),
-    "CoTAttention": options(kernel_size=[3, 5], key_groups=[1, 4], share_planes=[2, 8]),
-    "S2Attention": options(reduction=[1, 4, 100], use_bias=[True, False]),
-    "GlobalFilter": options(),
-    "TripletAttention": options(kernel_size=[1, 3, 7], spatial=[True, False]),
-    "CoordinateAttention": options(reduction=[1, 4], min_width=[1, 8]),
-    "MobileViTBlock": options(transformer_dim=[4, 8], num_blocks=[1], patch_size=[1, 2, 3]),
-    "ParNetAttention": options(activation=["silu", "relu"]),
-    "UFOAttention": options(num_heads=[1, 2], key_dim=[None, 3], norm_axis=["key", "value"]),
-    "SeparableSelfAttention": options(use_bias=[True, False]),
-    "MobileViTv2Block": options(transformer_dim=[8, 16], num_blocks=[1], patch_size=[1, 2, 3]),
-}  # fmt: skip
-TOKENS = {
-    "ExternalAttention", "ScaledDotProductAttention", "SimplifiedScaledDotProductAttention",
-    "MUSEAttention", "AFTFull", "AFTLocal", "AFTSimple", "UFOAttention", "SeparableSelfAttention",
-}  # fmt: skip
+RANDOM = [name for name, record in catalog.LAYERS.items() if record.legal is not None]
+PERMUTABLE = [
+    (name, config) for name, record in catalog.LAYERS.items() for config in record.permutable
+]
 
 
-def test_every_layer_has_properties():
-    # Halo attention takes multiples of its blocks only: it has a test of its own.
-    assert set(LEGAL) | {"HaloAttention"} == set(layers.__all__)
-
-
-@pytest.mark.parametrize("name", sorted(LEGAL))
+@pytest.mark.parametrize("name", RANDOM)
 @given(data=st.data())
 def test_shape_and_format(name, data):
     """The output has the declared shape; channels first gives the transposed numbers."""
-    config = data.draw(LEGAL[name])
-    height, width, seed = data.draw(small), data.draw(small), data.draw(seeds)
+    config = data.draw(options(catalog.LAYERS[name].legal))
+    sides = small if catalog.LAYERS[name].one_position else st.integers(2, 7)
+    height, width, seed = data.draw(sides), data.draw(sides), data.draw(seeds)
     cls = getattr(layers, name)
-    if name in TOKENS:
+    if not issubclass(cls, layers.ImageLayer):
         x = draw(seed, 2, height, 8)
         layer = cls(**config)
         assert run(layer, x).shape == tuple(layer.compute_output_shape(x.shape))
         return
-    channels = 16 if name == "PyramidSqueezeAttention" else 8
+    channels = catalog.LAYERS[name].cases[0].shape[-1]
     x = draw(seed, 2, height, width, channels)
     last, first = cls(**config), cls(**config, data_format="channels_first")
     output = run(last, x)
@@ -147,55 +94,36 @@ def test_halo_shape_and_format(blocks, size, halo, padding, seed):
     np.testing.assert_allclose(turned, run(last, x), atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "config"),
-    [
-        ("SEAttention", {"reduction": 2}),
-        ("ECAAttention", {"kernel_size": 3}),
-        ("CBAM", {"reduction": 2, "spatial": False}),
-        ("SpatialGroupEnhance", {"groups": 2}),
-        ("ShuffleAttention", {"groups": 2}),
-        ("ChannelSelfAttention", {}),
-        ("PositionAttention", {"reduction": 2}),
-        ("DoubleAttention", {}),
-        ("ParallelPolarizedSelfAttention", {}),
-        ("SequentialPolarizedSelfAttention", {}),
-    ],
-)
-@given(height=small, width=small, seed=seeds)
-def test_pixels_may_be_permuted(name, config, height, width, seed):
-    """Layers that know no neighbourhood: permuting the pixels permutes the output."""
-    layer = getattr(layers, name)(**config)
+@given(side=small, heads=st.sampled_from([1, 2]), agents=st.sampled_from([1, 4, 9]),
+       ratio=st.sampled_from([1, 2, 3]), seed=seeds)  # fmt: skip
+def test_agent_shape_and_format(side, heads, agents, ratio, seed):
+    """Square images of any size that is a multiple of the reduction, with fewer pixels too."""
+    config = {"num_heads": heads, "agent_num": agents, "sr_ratio": ratio}
+    x = draw(seed, 1, side * ratio, side * ratio, 8)
+    last = layers.AgentAttention(**config)
+    first = layers.AgentAttention(**config, data_format="channels_first")
+    assert run(last, x).shape == x.shape
+    first.build(x.transpose(0, 3, 1, 2).shape)
+    randomize(last, seed)
+    randomize(first, seed)
+    turned = run(first, x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(turned, run(last, x), atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "config"), PERMUTABLE)
+@given(height=small, width=st.integers(2, 7), seed=seeds)
+def test_positions_may_be_permuted(name, config, height, width, seed):
+    """Layers that know no neighbourhood: permuting the positions permutes the output."""
+    cls = getattr(layers, name)
+    layer = cls(**config)
     x = draw(seed, 2, height * width, 8)
     order = np.random.default_rng(seed).permutation(height * width)
-    shape = (2, height, width, 8)
+    shape = (2, height, width, 8) if issubclass(cls, layers.ImageLayer) else x.shape
     layer.build(shape)
     randomize(layer, seed)
     output = run(layer, x.reshape(shape)).reshape(2, -1, 8)
     permuted = run(layer, x[:, order].reshape(shape)).reshape(2, -1, 8)
     np.testing.assert_allclose(permuted, output[:, order], atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "config"),
-    [
-        ("ScaledDotProductAttention", {"num_heads": 2}),
-        ("SimplifiedScaledDotProductAttention", {"num_heads": 2}),
-        ("ExternalAttention", {"memory_size": 5}),
-        ("ExternalAttention", {"memory_size": 5, "num_heads": 2, "expansion": 2}),
-        ("UFOAttention", {"num_heads": 2}),
-        ("SeparableSelfAttention", {}),
-        ("AFTSimple", {}),
-    ],
-)
-@given(tokens=st.integers(1, 9), seed=seeds)
-def test_tokens_may_be_permuted(name, config, tokens, seed):
-    layer = getattr(layers, name)(**config)
-    x = draw(seed, 2, tokens, 8)
-    order = np.random.default_rng(seed).permutation(tokens)
-    layer.build(x.shape)
-    randomize(layer, seed)
-    np.testing.assert_allclose(run(layer, x[:, order]), run(layer, x)[:, order], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ import keras
 import numpy as np
 import pytest
 from attn_core import (
+    DifferentialAttention,
     ExternalAttention,
+    LinearAttention,
+    MUSEAttention,
     ScaledDotProductAttention,
     SimplifiedScaledDotProductAttention,
     UFOAttention,
@@ -265,7 +268,7 @@ def test_simplified_widths():
 def test_torch_names_need_equal_widths():
     layer = ScaledDotProductAttention(2, key_dim=3)
     layer.build((None, None, 8))
-    assert isinstance(layer.torch_names(), dict)
+    assert list(layer.torch_names()) == ["collection"]
     layer = ScaledDotProductAttention(2, use_bias=False)
     layer.build((None, None, 8), (None, None, 6))
     rng = np.random.default_rng(0)
@@ -334,6 +337,152 @@ def test_ufo_formula():
         np.testing.assert_allclose(numpy(layer(Q, K, V)), out, atol=1e-5)
 
 
+def linear(layer, q, k, v, seen=None):
+    """Compute linear attention in float64, with the matrix of all pairs."""
+    w = {x.path.split("/", 1)[1]: numpy(x).astype("float64") for x in layer.weights}
+
+    def project(x, name):
+        return x @ w[f"{name}/kernel"] + w[f"{name}/bias"]
+
+    q, k, v = (
+        heads(project(x, name), layer.num_heads)
+        for x, name in zip((q, k, v), ("query", "key", "value"), strict=True)
+    )
+    q, k = (np.where(x > 0, x + 1, np.exp(np.minimum(x, 0))) for x in (q, k))
+    weights = q @ k.swapaxes(-1, -2)
+    if seen is not None:
+        weights = weights * seen
+    if layer.causal:
+        weights = np.tril(weights)
+    out = weights @ v / (weights.sum(-1, keepdims=True) + 1e-6)
+    return project(out.transpose(0, 2, 1, 3).reshape(len(q), q.shape[2], -1), "project")
+
+
+@pytest.mark.parametrize("tokens", [1, 63, 64, 65, 200])
+@pytest.mark.parametrize("dims", [{}, {"key_dim": 3}, {"value_dim": 5}])
+def test_linear_causal(tokens, dims):
+    """Whole chunks, a part of one, several; what comes later, however large, changes nothing."""
+    layer, x = LinearAttention(2, causal=True, **dims), draw(2, tokens, 8)
+    layer(x)
+    randomize(layer)
+    output = numpy(layer(x))
+    np.testing.assert_allclose(output, linear(layer, x, x, x), atol=1e-5)
+    layer.causal = False
+    np.testing.assert_array_equal(numpy(layer(x, use_causal_mask=True)), output)
+    layer.causal = True
+    later = x.copy()
+    later[:, tokens // 2 + 1 :] *= 1e4
+    np.testing.assert_allclose(
+        numpy(layer(later))[:, : tokens // 2 + 1], output[:, : tokens // 2 + 1], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_linear_masks(causal):
+    """The key's features are multiplied by 0: as if it was not there, with whatever values."""
+    layer = LinearAttention(2, causal=causal)
+    key = K if not causal else Q
+    nk = key.shape[1]
+    layer(Q, key)
+    randomize(layer)
+    seen = np.random.default_rng(1).random((3, 2, 1, nk)) > 0.4
+    for mask in (seen[0, 0], seen[:, 0], seen[:, :1], seen):
+        full = mask[:, None] if mask.ndim == 3 else mask
+        for kind in ("bool", "int32", "float32"):
+            output = layer(Q, key, key, mask.astype(kind))
+            np.testing.assert_allclose(numpy(output), linear(layer, Q, key, key, full), atol=1e-5)
+    hidden = np.arange(nk) != 1
+    other = key.copy()
+    other[:, 1] = 1e4
+    call = {"attention_mask": np.tile(hidden, (3, 1, 1))}
+    np.testing.assert_array_equal(numpy(layer(Q, key, **call)), numpy(layer(Q, other, **call)))
+    expected = numpy(layer(Q, key, **call))
+    for name in ("key_mask", "value_mask"):
+        output = layer(Q, other, **{name: call["attention_mask"][:, 0]})
+        np.testing.assert_array_equal(numpy(output), expected)
+    none, gradients, wgradients = value_and_gradients(
+        layer, [Q, key, key, np.zeros((3, 1, nk), "bool")]
+    )
+    np.testing.assert_allclose(none, np.broadcast_to(numpy(layer.project.bias), Q.shape), atol=1e-6)
+    assert all(np.isfinite(one).all() for one in gradients + wgradients)
+
+
+def test_linear_refuses():
+    for mask in (np.ones((5, 7)), np.ones((3, 7)), np.ones((3, 5, 7)), np.ones((3, 2, 5, 7))):
+        with pytest.raises(ValueError, match="one for each query would take a matrix"):
+            LinearAttention(2)(Q, K, K, mask.astype("bool"))
+    with pytest.raises(ValueError, match=r"`value` must have as many channels.*`key`: 8"):
+        LinearAttention(2)(Q, K, draw(3, 7, 4))
+    with pytest.raises(ValueError, match="`query` and `key` must have as many tokens"):
+        LinearAttention(2, causal=True)(Q, K)
+    with pytest.raises(ValueError, match="`query` and `key` must have as many tokens"):
+        LinearAttention(2)(Q, K, use_causal_mask=True)
+    with pytest.raises(ValueError, match=r"feature_map.*'elu'"):
+        LinearAttention(2, feature_map="relu")
+    for dims in ({}, {"key_dim": 2}, {"value_dim": 2}):
+        with pytest.raises(ValueError, match="num_heads=3"):
+            LinearAttention(3, **dims)(Q)
+    assert LinearAttention(3, key_dim=2, value_dim=2)(Q, K).shape == Q.shape
+
+
+def test_linear_with_unknown_lengths():
+    inputs = [keras.Input((None, 8)), keras.Input((1, None), dtype="bool")]
+    layer = LinearAttention(2, causal=True)
+    model = keras.Model(inputs, layer(inputs[0], attention_mask=inputs[1]))
+    for tokens in (3, 64, 130):
+        x, mask = draw(2, tokens, 8), np.ones((2, 1, tokens), "bool")
+        np.testing.assert_allclose(
+            model.predict([x, mask], verbose=0), linear(layer, x, x, x), atol=1e-5
+        )
+
+
+def test_differential_names_of_its_authors():
+    """timm stacks queries, keys and values; the authors keep them apart, without biases."""
+    rng = np.random.default_rng(0)
+    authors = {f"{name}_proj.weight": rng.standard_normal((8, 8)) for name in "qkv"}
+    shared = {f"lambda_{name}": rng.standard_normal(2) for name in ("q1", "k1", "q2", "k2")}
+    last, gamma = rng.standard_normal((8, 8)), rng.standard_normal(4)
+    timm = {"qkv.weight": np.concatenate(list(authors.values())), "proj.weight": last}
+    layers = [DifferentialAttention(2, depth=1, use_bias=False, causal=True) for _ in range(2)]
+    for layer in layers:
+        layer.build(Q.shape)
+    load_torch_weights(layers[0], shared | timm | {"sub_norm.weight": gamma})
+    load_torch_weights(
+        layers[1], shared | authors | {"out_proj.weight": last, "subln.weight": gamma}
+    )
+    np.testing.assert_array_equal(numpy(layers[0](Q)), numpy(layers[1](Q)))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_differential_map(causal):
+    """Its rows sum to 1 - lambda; lambda is lambda_0 where the two exponentials are equal."""
+    layer = DifferentialAttention(2, depth=2, causal=causal)
+    layer(Q)
+    for vector in layer.lambdas.values():
+        vector.assign([0.3, -0.2])
+    output, attention = layer(Q, return_attention_scores=True)
+    np.testing.assert_allclose(numpy(attention).sum(-1), 0.2 + 0.6 * np.exp(-0.6), atol=1e-5)
+    assert (np.triu(numpy(attention), 1) == 0).all() == causal
+    np.testing.assert_array_equal(numpy(output), numpy(layer(Q)))
+    later = numpy(layer(np.concatenate([Q[:, :3], -Q[:, 3:]], axis=1)))
+    assert np.allclose(later[:, :3], numpy(output)[:, :3], atol=1e-6) == causal
+
+
+def test_differential_dropout(monkeypatch):
+    """It acts on both softmax maps before the difference; the norm after it keeps no mean."""
+    layer = DifferentialAttention(2, dropout=0.5)
+    plain = numpy(layer(Q))
+    np.testing.assert_array_equal(numpy(layer(Q, training=False)), plain)
+    assert np.abs(numpy(layer(Q, training=True)) - plain).max() > 0.01
+    second_only = ops.cast(np.arange(4) % 2, "float32")[:, None, None]
+    monkeypatch.setattr(layer.drop, "call", lambda maps, training: maps * second_only)
+    output = numpy(layer(Q, training=True))
+    for vector in layer.lambdas.values():  # a factor of the second map: the norm takes it away
+        vector.assign(0.5 * numpy(vector))
+    np.testing.assert_allclose(numpy(layer(Q, training=True)), output, atol=2e-3)
+    assert np.abs(plain - output).max() > 0.01
+
+
 def test_external_extremes():
     layer = ExternalAttention(6, num_heads=2, expansion=2)
     x = draw(2, 50, 8, scale=1e4)
@@ -365,3 +514,24 @@ def test_dropout(layer):
     assert many.std(0).max() > 0.01
     sem = many.std(0) / np.sqrt(300)
     assert (np.abs(many.mean(0) - plain) < 6 * sem + 1e-3).all()
+
+
+@pytest.mark.parametrize("mask", [None, MASK, MASK[:, 0]], ids=["none", "rank 4", "rank 3"])
+def test_causal_and_masked(mask):
+    """MUSE shows a query what the mask and the order both allow."""
+    layer = MUSEAttention(num_heads=2, causal=True)
+    mask = None if mask is None else np.ascontiguousarray(mask[..., :5, :5])
+    _, attention = layer(Q, attention_mask=mask, return_attention_scores=True)
+    visible = np.tril(np.ones((5, 5), bool))
+    if mask is not None:
+        visible = visible & (mask[:, None] if mask.ndim == 3 else mask)
+    np.testing.assert_array_equal(numpy(attention) > 0, np.broadcast_to(visible, attention.shape))
+
+
+@pytest.mark.parametrize("batches", [(3, None, None), (None, 3, 3), (3, None, 3)])
+def test_symbolic_batches_need_not_be_known(batches):
+    q, k, v = (keras.Input(batch_shape=(batch, 5, 8)) for batch in batches)
+    assert ScaledDotProductAttention(num_heads=2)(q, k, v).shape[1:] == (5, 8)
+    wrong = [keras.Input(batch_shape=(batch, 5, 8)) for batch in (3, 2, 3)]
+    with pytest.raises(ValueError, match="one batch size"):
+        ScaledDotProductAttention(num_heads=2)(*wrong)

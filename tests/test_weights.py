@@ -3,9 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from attn_core import CBAM, SEAttention, load_torch_weights
+from attn_core import CBAM, SEAttention, load_torch_weights, models
+from attn_core._weights.entries import _depthwise_conv, entries
 from keras import ops
+from networks import TINY
 from safetensors.numpy import save_file
+from test_layers import numpy
 
 
 @pytest.fixture
@@ -140,3 +143,92 @@ def test_unbuilt_and_unknown_layers(state):
         load_torch_weights(SEAttention(), state)
     with pytest.raises(ValueError, match="no counterpart in PyTorch"):
         load_torch_weights(keras.layers.Dense(3), state)
+
+
+def test_float64_keeps_its_precision(state):
+    """A float64 checkpoint fills a float64 layer number for number."""
+    layer = SEAttention(reduction=2, dtype="float64")
+    layer.build((None, None, None, 8))
+    exact = {name: array.astype("float64") + 1e-12 for name, array in state.items()}
+    load_torch_weights(layer, exact)
+    assert_loaded(layer, exact)
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.module."])
+def test_wrappers(layer, state, wrapper):
+    assert load_torch_weights(layer, {wrapper + k: one for k, one in state.items()}).left == ()
+    assert_loaded(layer, state)
+    load_torch_weights(layer, {"module." + k: one for k, one in state.items()}, prefix="module.")
+
+
+def test_prefix_is_hinted_at(layer, state):
+    named = {f"layer1.0.se.{name}": array for name, array in state.items()}
+    named["conv.weight"] = np.ones(3)
+    assert_refused(layer, named, "The names fit with prefix='layer1.0.se.'")
+
+
+def network(name, **options):
+    return getattr(models, name)(**{**TINY[name], "num_classes": 3, **options})
+
+
+def fill(model, value):
+    for variable in model.variables:
+        variable.assign(np.full(variable.shape, value))
+
+
+OTHERS = {"classes": {"num_classes": 5}, "no top": {"include_top": False}}
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("other", OTHERS)
+def test_all_but_the_classifier(name, other):
+    source = network(name)
+    state = {key: np.full(entry.shape, 0.3) for key, entry in entries(source).items()}
+    model = network(name, **OTHERS[other])
+    fill(model, 0.1)
+    hint = "skip_mismatch=True"
+    assert_refused(model, state, hint, "nothing was loaded")
+    left = load_torch_weights(model, state, skip_mismatch=True).left
+    assert {one.split(":")[0] for one in left} == (
+        {"misshapen"} if other == "classes" else {"unexpected"}
+    )
+    for layer in model.layers:
+        kept = layer.name in ("head", "dense_head")
+        assert all(np.allclose(x, 0.1 if kept else 0.3) for x in map(numpy, layer.weights)), layer
+    broken = {key: one for key, one in state.items() if key != next(iter(state))}
+    assert_refused(model, broken, "missing", next(iter(state)), skip_mismatch=True)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_classifier_that_fits_may_stay(name):
+    model = network(name)
+    state = {key: np.full(entry.shape, 0.3) for key, entry in entries(model).items()}
+    fill(model, 0.1)
+    left = load_torch_weights(model, state, head=False).left
+    heads = [layer for layer in model.layers if layer.name in ("head", "dense_head")]
+    assert len(left) == sum(len(layer.weights) for layer in heads)
+    for layer in model.layers:
+        expected = 0.1 if layer in heads else 0.3
+        assert all(np.allclose(x, expected) for x in map(numpy, layer.weights)), layer
+
+
+def test_skipping_loads_something(layer, state):
+    wrong = {"other.weight": np.ones(3)}
+    assert_refused(layer, wrong, "nothing was loaded", skip_mismatch=True)
+    assert_refused(network("GFNet"), {"head.bias": np.ones(3)}, "missing", skip_mismatch=True)
+
+
+@pytest.mark.parametrize("size", [(3,), (3, 2)])
+def test_depthwise_kernels_of_torch(size):
+    """`(C * multiplier, 1, ...)` to `(..., C, multiplier)`, the multiplier innermost."""
+    kinds = {1: keras.layers.DepthwiseConv1D, 2: keras.layers.DepthwiseConv2D}
+    layer = kinds[len(size)](size if len(size) > 1 else size[0], depth_multiplier=2, use_bias=False)
+    layer.build((None, *[8] * len(size), 5))
+    theirs = np.arange(10 * np.prod(size), dtype="float32").reshape(10, 1, *size)
+    entry = _depthwise_conv(layer)["weight"]
+    (ours,) = entry.convert(theirs)
+    assert ours.shape == (*size, 5, 2)
+    for channel, multiple in np.ndindex(5, 2):
+        np.testing.assert_array_equal(
+            ours[..., channel, multiple], theirs[2 * channel + multiple, 0]
+        )

@@ -31,9 +31,10 @@ def test_contents(wheel):
         metadata = next(name for name in names if name.endswith("METADATA"))
         message = message_from_bytes(archive.read(metadata))
     assert "attn_core/py.typed" in names
-    assert "attn_core/layers/gates/se.py" in names
+    assert "attn_core/layers/gates/_se.py" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert {name.partition("/")[0] for name in names if "dist-info" not in name} == {"attn_core"}
+    top = {name.partition("/")[0] for name in names if "dist-info" not in name}
+    assert top == {"attn_core", "attn_command.py"}
     needed = [line for line in message.get_all("Requires-Dist") if "extra ==" not in line]
     assert sorted(line.partition(">")[0] for line in needed) == ["keras", "numpy"]
     extras = {"tensorflow", "jax", "torch", "safetensors", "demo"}

@@ -1,13 +1,16 @@
-// Makes the table of mechanisms sort by a click on a heading, and filter by word, input and task.
+// Makes the table after #filters sort by a click on a heading, and filter by word and by the columns
+// that data-choices names.
 document.addEventListener("DOMContentLoaded", () => {
   const filters = document.getElementById("filters");
   if (!filters) return;
-  const table = document.querySelector("article table");
+  const after = (element) => filters.compareDocumentPosition(element) & 4;
+  const table = [...document.querySelectorAll("article table")].find(after);
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
   const column = (title) => headings.findIndex((cell) => cell.textContent === title);
   const text = (row, index) => row.cells[index].textContent.trim();
-  const number = (word) => (/^[\d,]+$/.test(word) ? Number(word.replaceAll(",", "")) : NaN);
+  const numeric = /^[\d,.]+(e[-+]\d+)?$/;
+  const number = (word) => (numeric.test(word) ? Number(word.replaceAll(",", "")) : NaN);
 
   const compare = (a, b) => number(a) - number(b) || a.localeCompare(b);
   headings.forEach((cell, index) => {
@@ -23,8 +26,8 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   });
 
-  const titles = { Input: column("Input"), Task: column("Task") };
-  const choices = Object.entries(titles).map(([title, index]) => {
+  const choices = filters.dataset.choices.split(",").map((title) => {
+    const index = column(title);
     const select = document.createElement("select");
     select.ariaLabel = title;
     const words = new Set([...body.rows].flatMap((row) => text(row, index).split(/, | or /)));

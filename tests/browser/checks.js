@@ -17,6 +17,35 @@ globalThis.checks = {
     ];
   },
 
+  // Content that is wider than its box, which has no scroll bar, or none that shows.
+  clipped() {
+    return [...document.querySelectorAll("article *")].filter((one) => {
+      const { overflowX, display } = getComputedStyle(one);
+      if (overflowX === "visible" || display === "inline" || !one.clientWidth) return false;
+      if (one.scrollWidth <= one.clientWidth + 1 || !one.checkVisibility()) return false;
+      const bar = one.offsetHeight - one.clientHeight;
+      return !(/auto|scroll/.test(overflowX) && bar > 3);
+    }).map((one) => `clipped: ${beginning(one)}`);
+  },
+
+  // Identifiers that are broken over two lines.
+  broken() {
+    const found = [];
+    for (const code of document.querySelectorAll("article :not(pre) > code")) {
+      const walk = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+      while (walk.nextNode()) {
+        for (const word of walk.currentNode.data.matchAll(/[A-Za-z_]\w{2,}/g)) {
+          const range = document.createRange();
+          range.setStart(walk.currentNode, word.index);
+          range.setEnd(walk.currentNode, word.index + word[0].length);
+          const lines = new Set([...range.getClientRects()].map(({ top }) => Math.round(top)));
+          if (lines.size > 1) found.push(`broken: ${word[0]}`);
+        }
+      }
+    }
+    return found;
+  },
+
   // Formulas, drawings and pictures without a place on the screen.
   invisible() {
     return [...document.querySelectorAll("article :is(math, svg, img)")].filter((one) => {
@@ -53,6 +82,9 @@ globalThis.checks = {
       [".flow text", "fill", 4.5],
       [".flow .line", "stroke", 3],
       [".flow .head", "fill", 3],
+      [".chart text, .costs :is(span, dt, dd, p:not([hidden]))", "color", 4.5],
+      [".legend path, .chart:not([data-key]) [aria-label=dot] path", "fill", 3],
+      [".chart [aria-label=line] path", "stroke", 3],
     ].flatMap(([marks, property, least]) => [...document.querySelectorAll(marks)]
       .map((one) => [contrast(one, property), one])
       .filter(([found]) => found < least)
@@ -63,10 +95,11 @@ globalThis.checks = {
   nameless() {
     const named = (one) => one.getAttribute("alt") || one.ariaLabel || one.title
       || one.labels?.length || one.textContent.trim() || one.querySelector("[alt], [aria-label]");
-    const drawn = (one) => one.role === "img" && (one.ariaLabel || one.querySelector("title"));
-    const fields = "button, select, input:not([type=checkbox], [type=radio])";
+    const drawn = (one) => /^(img|group)$/.test(one.role) && (one.ariaLabel || one.querySelector("title"));
+    const fields = "button:not([aria-hidden=true]), select, input:not([type=checkbox], [type=radio])";
     return [
-      ...[...document.querySelectorAll("article svg")].filter((one) => !drawn(one)),
+      ...[...document.querySelectorAll("article svg:not([aria-hidden=true])")]
+        .filter((one) => !drawn(one)),
       ...[...document.querySelectorAll(`img, a[href], ${fields}`)].filter((one) => !named(one)),
     ].map((one) => `nameless: ${beginning(one)}`);
   },

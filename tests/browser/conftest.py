@@ -46,7 +46,11 @@ def chromium():
     assert path, "Install Debian's chromium."
     nowhere = {"server": "http://127.0.0.1:9", "bypass": "127.0.0.1"}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, proxy=nowhere)
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            proxy=nowhere,
+            ignore_default_args=["--hide-scrollbars"],  # a test sees whether they show
+        )
         yield browser
         browser.close()
 

@@ -4,6 +4,9 @@ from pathlib import Path
 
 DESKTOP, PHONE = 1280, 390
 CHECKS = Path(__file__).with_name("checks.js")
+DRAWN = """[...document.querySelectorAll(".chart, .costs")].every(
+  (one) => one.querySelector("svg[role=group], dd, [role=alert]:not([hidden])"))"""
+"""Whether the charts are drawn and the costs are computed, on a page that has them."""
 
 
 class Window:
@@ -34,6 +37,7 @@ class Window:
         self.errors.clear()
         self.page.goto(self.address + path)
         self.page.evaluate("new Promise((done) => setTimeout(done, 20))")  # for what comes late
+        self.page.wait_for_function(DRAWN)
 
     def resize(self, width):
         """Make the window as wide as a screen or a phone."""

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from attn_core import models
 from attn_core.distribution import layout_map
-from attn_core.models.coatnet import CoAtNetTransformerBlock
+from attn_core.models._coatnet import CoAtNetTransformerBlock
 from cases import CASES
 from keras.distribution import DeviceMesh, ModelParallel
 from networks import TINY

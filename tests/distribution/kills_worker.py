@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from attn_core import SEAttention
-from attn_core.tools.backup import Backup
+from attn_core._tools.backup import Backup
 
 EPOCHS = 30
 

@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from attn_core import layers, models
+from attn_core import catalog, models
 from distribution.agreement import check
 from distribution.launch import launch
 
@@ -54,7 +54,7 @@ def test_each_device_holds_its_part(devices):
     assert sum("model" in axes for axes in devices["layouts"].values()) == 39
 
 
-@pytest.mark.parametrize("name", [*layers.__all__, *models.__all__])
+@pytest.mark.parametrize("name", [*catalog.LAYERS, *models.__all__])
 def test_layout_gives_the_same_outputs(outputs, name):
     """Sums in another order: 2.6e-6 of the largest output was seen, in float32."""
     if name not in outputs:

@@ -12,6 +12,8 @@ from attn_core import models
 from attn_tf import exporting, litert
 from networks import TINY
 
+pytestmark = pytest.mark.every_backend  # these run on TensorFlow alone
+
 
 @pytest.fixture(autouse=True)
 def _measure_briefly(monkeypatch):
@@ -192,3 +194,31 @@ def test_unknown_sizes_need_a_sample(tmp_path):
     report = attn_tf.export(model, tmp_path / "model", sample=np.ones((2, 5, 4, 3)), verbose=False)
     assert report.shape == (2, 5, 4, 3)
     assert report.max_difference < 1e-6
+
+
+def takes(kind):
+    """Return a model of one input of a kind, or of a dictionary of two."""
+    if kind == "dict":
+        one, other = keras.Input((4,), name="a"), keras.Input((4,), name="b", dtype="int32")
+        outputs = keras.layers.Dense(2)(one) + keras.layers.Embedding(3, 2)(other)[:, 0]
+        return keras.Model({"b": other, "a": one}, outputs)
+    x = keras.Input((4,), dtype=kind)
+    whole = kind in ("int32", "int64")
+    y = keras.layers.Embedding(2, 3)(x) if whole else keras.ops.cast(x, "float32")
+    return keras.Model(x, keras.layers.Dense(2)(y))
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "bool", "uint8", "dict"])
+@pytest.mark.parametrize("format", ["saved_model", "litert"])
+def test_samples_follow_the_inputs(kind, format, tmp_path):
+    model = takes(kind)
+    path = tmp_path / ("model.tflite" if format == "litert" else "model")
+    report = attn_tf.export(model, path, format, verbose=False)
+    assert report.max_difference < 1e-4 * max(1.0, report.largest_output)
+    if kind == "int32":
+        sample = np.array([[0, 1, 1, 0]], "int64")
+        assert (
+            attn_tf.export(model, path, format, sample=sample, verbose=False).max_difference < 1e-5
+        )
+        with pytest.raises(ValueError, match="numbers of the model's dtype, int32"):
+            attn_tf.export(model, path, format, sample=sample + 0.5, verbose=False)

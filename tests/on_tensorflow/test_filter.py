@@ -13,6 +13,8 @@ from keras.src import testing
 from networks import TINY
 from reference import MODEL_VECTORS, VECTORS, read
 
+pytestmark = pytest.mark.every_backend  # these run on TensorFlow alone
+
 SIZES = [(7, 7), (14, 14), (9, 5), (6, 8), (5, 1), (40, 36)]
 
 

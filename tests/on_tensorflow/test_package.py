@@ -13,6 +13,8 @@ import keras
 import pytest
 from attn_tf import _backend
 
+pytestmark = pytest.mark.every_backend  # these run on TensorFlow alone
+
 
 def test_another_backend_is_refused_with_advice(monkeypatch):
     """Played: where TensorFlow is installed alone, Keras runs on nothing else."""

@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 from attn_tf import tune, tuning
 
+pytestmark = pytest.mark.every_backend  # these run on TensorFlow alone
+
 
 @pytest.fixture(autouse=True)
 def _restore():

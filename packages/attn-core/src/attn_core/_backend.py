@@ -53,9 +53,17 @@ def require_backend() -> None:
     )
 
 
-def launched_as_command() -> bool:
-    """Whether this process is the `attn` command, which chooses a backend before it loads Keras."""
-    program = sys.argv[0] if sys.argv else ""
-    if program == "-m":  # the interpreter is still locating the module that it was told to run
-        return any(argument.removeprefix("-m") == "attn_core" for argument in sys.orig_argv)
-    return Path(program).name in ("attn", "attn.exe")
+def started_by_command() -> bool:
+    """Whether the entry point of the `attn` command, or `python -m attn_core`, runs this process.
+
+    The command chooses a backend before it loads Keras.
+    """
+    return "attn_command" in sys.modules or _runs_module("attn_core")
+
+
+def _runs_module(name: str) -> bool:
+    """Whether the interpreter still looks for this module, which it was told to run by `-m`."""
+    if sys.argv[:1] != ["-m"]:
+        return False
+    following = dict(zip(sys.orig_argv, sys.orig_argv[1:], strict=False)).get("-m")
+    return following == name or f"-m{name}" in sys.orig_argv

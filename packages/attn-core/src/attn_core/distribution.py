@@ -1,54 +1,67 @@
-"""Where the weights of a network live when several devices share it."""
+"""How the weights of a network are split over several devices."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import keras
 
-ROWS = frozenset(
-    {"channel_last", "contract", "excite", "memory_value", "project", "reduce", "select"}
-)
-"""Layers that take what a wider layer before them gave: they are split by their inputs."""
+from attn_core.layers._base import AttentionLayer, Split
 
-HEADS = frozenset(
-    {"attention", "key", "key_value", "project", "qkv", "query", "query_key_value", "value"}
-)
-"""Layers that give, or take, the heads of an attention: a device gets whole heads or none."""
+STEM = "stem"
+"""How the layers of a network's stem are named: no class owns them that could say what they are."""
 
-LEADERS = {"depthwise": "expand", "norm": "convolution"}
-"""Layers that treat each channel by itself, and whose channels: those of `x` for `x_norm`."""
+
+@dataclass(frozen=True)
+class Place:
+    """The position of a layer in a model.
+
+    Attributes:
+        layer: The layer.
+        owner: The layer or model that it is a part of; `None` for the whole.
+        split: How its kernel is split.
+    """
+
+    layer: keras.layers.Layer
+    owner: keras.layers.Layer | None
+    split: Split
 
 
 def layout_map(
-    model, mesh: keras.distribution.DeviceMesh, *, axis: str = "model", min_size: int = 2**16
+    model: keras.layers.Layer,
+    mesh: keras.distribution.DeviceMesh,
+    *,
+    axis: str = "model",
+    min_size: int = 2**16,
 ) -> keras.distribution.LayoutMap:
-    """Propose where each weight of a layer or model lives, for `keras.distribution.ModelParallel`.
+    """Propose how to split each weight over the devices, for `keras.distribution.ModelParallel`.
 
-    Projections are split as Megatron-LM splits them: the first of two by its outputs, with its bias
-    and its norm, the second by its inputs, so that what lies between them stays on its device and
-    one sum over the devices completes the second. Every weight has an entry. Whole, that is on
-    every device, stay
+    Projections are split as in Megatron-LM. Of two successive projections, the first is split by
+    its outputs, together with its bias and its norm, and the second by its inputs. The tensors
+    between the two stay on their device; after the second, one sum over the devices gives the
+    result. Every weight has an entry. These weights are not split; every device has a full copy of
 
-    - the stem: its kernels are small, its images large;
-    - kernels of fewer than `min_size` numbers: splitting them saves less than it costs;
-    - kernels whose axis, or whose heads, the devices do not divide evenly;
-    - what is no kernel and follows none: tables, scales, the norms between blocks.
+    - the stem, because its kernels are small and its images are large;
+    - kernels of fewer than `min_size` numbers, because splitting them saves less than it costs;
+    - kernels whose axis, or number of heads, is not divisible by the number of devices;
+    - all weights that belong to no split kernel: tables, scales, the norms between blocks.
 
-    Keras places a variable when it creates it, by its path: build the model once more, with the
-    same names, under the distribution. Whatever the layout, the numbers are the same up to the
-    order of sums.
+    Keras places a variable on the devices when it creates it, by its path. Therefore build the
+    model again, with the same names, under the distribution. The results do not depend on the
+    layout, except for rounding.
 
     Args:
         model: A built layer or model, of attn-core or with such layers in it.
-        mesh: The devices, in axes with names.
+        mesh: The devices, as a mesh with named axes.
         axis: The axis whose devices share the weights.
-        min_size: Kernels of fewer numbers stay whole.
+        min_size: Kernels with fewer numbers are not split.
 
     Returns:
         The `keras.distribution.LayoutMap` of all weights, by their paths.
 
     Raises:
-        ValueError: If the model is not built, `mesh` is not a `DeviceMesh`, has no axis of that
-            name, `min_size` is not a positive integer, or two weights have one path.
+        ValueError: If the model is not built, `mesh` is not a `DeviceMesh` or has no axis of that
+            name, `min_size` is not a positive integer, or two weights have the same path.
 
     Example:
         >>> from keras.distribution import DeviceMesh
@@ -78,45 +91,74 @@ def layout_map(
         raise ValueError(f"{target} is not built: call it, or its `build`, before laying it out.")
 
     size = mesh.shape[list(mesh.axis_names).index(axis)]
-    heads = {
-        layer.path: layer.num_heads
-        for layer in model._flatten_layers()
-        if hasattr(layer, "num_heads")
-    }
+    places = {id(weight): place for place in _places(model) for weight in place.layer.weights}
     layouts = keras.distribution.LayoutMap(mesh)
-    by_outputs = set()  # the layers whose outputs are split
+    by_outputs: set[int] = set()  # the layers whose outputs are split, by their id
     for weight in model.weights:
         if weight.path in set(layouts):
             raise ValueError(
                 f"{target} has two weights of one path: give its layers names. "
                 f"Received: {weight.path!r}"
             )
-        split = _split(weight, size, min_size, heads, by_outputs)
+        split = _split_axis(weight, places[id(weight)], size, min_size, by_outputs)
         layouts[weight.path] = tuple(
             axis if part == split else None for part in range(len(weight.shape))
         )
     return layouts
 
 
-def _split(weight, size: int, min_size: int, heads: dict, by_outputs: set) -> int | None:
+def _places(
+    layer: keras.layers.Layer, owner: keras.layers.Layer | None = None, split: Split = "outputs"
+) -> Iterator[Place]:
+    """Yield the places of a layer and of all layers in it, the outer ones first.
+
+    What an owner declares of a child holds for the layers in it too, unless that child declares
+    something else; what is whole stays whole.
+    """
+    yield Place(layer, owner, split)
+    declared = layer.split if isinstance(layer, AttentionLayer) else {}
+    for child in _children(layer):
+        stem = isinstance(layer, keras.Model) and child.name.startswith(STEM)
+        whole = stem or split == "whole"
+        yield from _places(child, layer, "whole" if whole else declared.get(child.name, split))
+
+
+def _children(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
+def _split_axis(
+    weight: keras.Variable, place: Place, size: int, min_size: int, by_outputs: set[int]
+) -> int | None:
     """Return the axis over which to split a weight, if any, and note whose outputs are split."""
-    layer, _, kind = weight.path.rpartition("/")
-    owner, _, name = layer.rpartition("/")
     last = len(weight.shape) - 1
-    leader = LEADERS.get(name, name.removesuffix("_norm"))
-    if kind == "kernel" and leader == name:
-        role = owner.rpartition("/")[2] if name == "convolution" else name
-        split = last - 1 if role in ROWS else last
+    leader = _leader(place)
+    if leader is place.layer and weight.name == "kernel":
+        axis = last - 1 if place.split in ("inputs", "head inputs") else last
+        by_heads = place.split in ("heads", "head inputs")
         whole = (
-            any(part.startswith(("stem", "shortcut")) for part in weight.path.split("/"))
+            place.split == "whole"
             or math.prod(weight.shape) < min_size
-            or (role in HEADS and heads.get(owner, size) % size)
+            or (by_heads and getattr(place.owner, "num_heads", size) % size)
         )
     else:
-        split = last
-        whole = f"{owner}/{leader}".lstrip("/") not in by_outputs
-    if whole or weight.shape[split] % size:
+        axis = last
+        whole = id(leader) not in by_outputs
+    if whole or weight.shape[axis] % size:
         return None
-    if split == last:
-        by_outputs.add(layer)
-    return split
+    if axis == last:
+        by_outputs.add(id(place.layer))
+    return axis
+
+
+def _leader(place: Place) -> keras.layers.Layer | None:
+    """Return the layer whose output channels this layer treats one by one, or the layer itself.
+
+    `x_norm` is the norm of what `x` gives.
+    """
+    name = place.layer.name
+    follows = place.owner.follows if isinstance(place.owner, AttentionLayer) else {}
+    leader = follows.get(name, name.removesuffix("_norm"))
+    if place.owner is None or leader == name:
+        return place.layer
+    return next((child for child in _children(place.owner) if child.name == leader), None)

@@ -1,4 +1,4 @@
-"""Export that reloads what it wrote, runs it, and compares it with the model."""
+"""An export that reloads what it wrote, runs it, and compares it with the model."""
 
 import statistics
 import time
@@ -21,15 +21,16 @@ class ExportReport:
     """What `export` wrote and how it compares with the model.
 
     Attributes:
-        path: The artefact: a folder, or a .tflite file.
+        path: What was written: a folder, or a .tflite file.
         format: "saved_model" or "litert".
         quantize: `None`, "dynamic" or "int8".
         shape: Shape of the sample, or of the first of several inputs.
-        max_difference: Largest absolute difference of the outputs of artefact and model.
-        largest_output: Largest absolute output of the model, which gives that its scale.
+        max_difference: Largest absolute difference between the outputs of the exported model and of
+            the model.
+        largest_output: Largest absolute output of the model, to compare the difference with.
         size_bytes: Size of the file, or of all files of the folder.
-        latency_ms: Median time of one call of the artefact on the sample.
-        note: What a user of the artefact should know, or nothing.
+        latency_ms: Median time of one call of the exported model on the sample.
+        note: What a user of the exported model should know; may be empty.
     """
 
     path: Path
@@ -63,31 +64,34 @@ def export(
     verbose: bool = True,
     **options,
 ) -> ExportReport:
-    """Export a model by Keras' own `export`, reload the artefact, run it, compare.
+    """Export a model with Keras' own `export`, reload the result, run it and compare the outputs.
 
-    LiteRT artefacts hold LiteRT's own operations alone, so that every LiteRT runtime takes them.
-    It has no inverse FFT: a `GlobalFilter` of this package is exported as matrix products there,
+    LiteRT files only contain LiteRT's own operations, so every LiteRT runtime can run them. LiteRT
+    has no inverse FFT. Therefore a `GlobalFilter` of this package is exported as matrix products,
     unless its `method` is "fft".
 
     Args:
         model: A built model.
         path: Where to write: a folder for "saved_model", a .tflite file for "litert".
         format: "saved_model" or "litert".
-        sample: Input to compare on, as the model takes it. Default: the first of
-            `representative_data`, or random numbers, a batch of one.
-        quantize: For LiteRT: "dynamic" stores the weights in 8 bits, "int8" computes in 8 bits too,
-            where LiteRT can, with inputs and outputs in float32.
-        representative_data: For "int8": batches of typical inputs, which give the ranges.
+        sample: The input for the comparison, as the model takes it: an array, or a list or
+            dictionary of arrays. Default: the first of `representative_data`, or a batch of one
+            with random numbers in the structure and dtypes of the model's inputs.
+        quantize: For LiteRT: "dynamic" stores the weights in 8 bits, "int8" also computes in 8
+            bits, where LiteRT can; inputs and outputs are in float32.
+        representative_data: For "int8": batches of typical inputs, from which the ranges of the
+            numbers are measured.
         verbose: Whether to print the report.
-        **options: To Keras' export: `input_signature`, or attributes of the LiteRT converter.
+        **options: Further arguments of Keras' `export`: `input_signature`, or attributes of the
+            LiteRT converter.
 
     Returns:
         An `ExportReport`.
 
     Raises:
-        ValueError: If an argument is not as described, or LiteRT lacks an operation: the error
-            names it and the layer.
-        ImportError: If "litert" is asked for and its runtime is not installed.
+        ValueError: If an argument is not as described, or LiteRT does not have an operation; the
+            error names the operation and its layer.
+        ImportError: If `format` is "litert" and LiteRT's runtime is not installed.
 
     Example:
         >>> import keras, tempfile
@@ -105,7 +109,8 @@ def export(
             'export: `quantize` must be None, or with format="litert" "dynamic" or "int8". '
             f"Received: quantize={quantize!r}, format={format!r}"
         )
-    batches = [_inputs(one) for one in (() if representative_data is None else representative_data)]
+    given = () if representative_data is None else representative_data
+    batches = [_inputs(model, one) for one in given]
     if (quantize == "int8") != bool(batches):
         raise ValueError(
             'export: `representative_data` must hold batches for quantize="int8", and only there. '
@@ -113,7 +118,7 @@ def export(
         )
     if sample is None:
         sample = batches[0] if batches else _random_sample(model)
-    sample, path, note = _inputs(sample), Path(path), ""
+    sample, path, note = _inputs(model, sample), Path(path), ""
 
     if format == "saved_model":
         model.export(path, format="tf_saved_model", verbose=False, **options)
@@ -126,6 +131,7 @@ def export(
 
     expected = keras.tree.flatten(_numpy(model(sample, training=False)))
     outputs = keras.tree.flatten(_numpy(artefact(sample)))
+    outputs, expected = ([_real(one) for one in several] for several in (outputs, expected))
     differences = [np.abs(ours - theirs) for ours, theirs in zip(outputs, expected, strict=True)]
     report = ExportReport(
         path=path,
@@ -143,28 +149,62 @@ def export(
     return report
 
 
+def _real(array):
+    """Return numbers whose difference is one too: those of booleans and bytes are not."""
+    return array.astype("float64") if array.dtype.kind in "biu" else array
+
+
 def _numpy(values):
     return keras.tree.map_structure(keras.ops.convert_to_numpy, values)
 
 
-def _inputs(values):
-    """Return inputs as arrays, real numbers in Keras' float type."""
-    real = keras.config.floatx()
-    return keras.tree.map_structure(
-        lambda array: array.astype(real) if array.dtype.kind == "f" else array, _numpy(values)
-    )
+def _inputs(model, values):
+    """Return inputs as arrays of the dtypes that the model takes."""
+    values, real = _numpy(values), keras.config.floatx()
+    takes = [one.dtype for one in getattr(model, "inputs", None) or []]
+    flat = keras.tree.flatten(values)
+    if len(takes) != len(flat):
+        takes = [real if array.dtype.kind == "f" else array.dtype for array in flat]
+    pairs = zip(flat, takes, strict=True)
+    return keras.tree.pack_sequence_as(values, [_cast(array, dtype) for array, dtype in pairs])
+
+
+def _cast(array, dtype):
+    """Return an array in another dtype, if that changes no number beyond rounding."""
+    if dtype == "string":
+        return array
+    cast = array.astype(tf.as_dtype(dtype).as_numpy_dtype)
+    if cast.dtype.kind in "iub" and not np.array_equal(cast, array):
+        raise ValueError(
+            f"export: the sample must hold numbers of the model's dtype, {dtype}. "
+            f"Received: dtype {array.dtype}, from {array.min()} to {array.max()}"
+        )
+    return cast
 
 
 def _random_sample(model):
+    """Return random inputs in the structure and dtypes that a model takes."""
     rng = np.random.default_rng(0)
-    shapes = [tuple(one.shape[1:]) for one in getattr(model, "inputs", None) or []]
-    if not shapes or None in sum(shapes, ()):
+    inputs = getattr(model, "inputs", None) or []
+    shapes = [tuple(one.shape[1:]) for one in inputs]
+    if not shapes or None in sum(shapes, ()) or any(one.dtype == "string" for one in inputs):
         raise ValueError(
             f"export: give a `sample`: {model.name!r} does not say what it takes. "
-            f"Received: inputs of shape {shapes}"
+            f"Received: inputs of shape {shapes}, {', '.join(str(one.dtype) for one in inputs)}"
         )
-    draws = [rng.standard_normal((1, *shape)).astype("float32") for shape in shapes]
-    return draws if len(draws) > 1 else draws[0]
+
+    def draw(one):
+        shape, dtype = (1, *one.shape[1:]), keras.backend.standardize_dtype(one.dtype)
+        if "float" in dtype:
+            return rng.standard_normal(shape).astype(tf.as_dtype(dtype).as_numpy_dtype)
+        # Small whole numbers: they may be indices of an embedding. Pixels use all of uint8.
+        return rng.integers(256 if dtype == "uint8" else 2, size=shape).astype(dtype)
+
+    try:
+        structure = model.input
+    except AttributeError:  # a Sequential that has not been called yet
+        structure = inputs[0] if len(inputs) == 1 else inputs
+    return keras.tree.map_structure(draw, structure)
 
 
 def _median_ms(call) -> float:

@@ -55,7 +55,8 @@ def reload(model, path, sample):
         (name, *others) = signature.get_input_details()
 
         def run(inputs):
-            feed = _feed(model, inputs) if others else {name: inputs}
+            feed = _feed(model, inputs)
+            feed = feed if others else {name: feed[0]}
             outputs = signature(**feed)
             return [outputs[name] for name in sorted(outputs, key=_order)]
 

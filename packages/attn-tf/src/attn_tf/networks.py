@@ -1,22 +1,24 @@
-"""GFNet and its pyramid on TensorFlow's FFTs: attn_core's own, only the filter differs."""
+"""GFNet and its pyramid with TensorFlow's FFTs; only the filter differs from attn_core's."""
+
+from typing import ClassVar
 
 import keras
 from attn_core import models
-from attn_core.models import gfnet
+from attn_core.models import _gfnet
 
 from attn_tf.filters import GlobalFilter
 
 
 @keras.saving.register_keras_serializable(package="attn_tf")
-class GFNetBlock(gfnet.GFNetBlock):
+class GFNetBlock(_gfnet.GFNetBlock):
     """The block of `attn_core.models.GFNet` with the filter of this package."""
 
-    filter_class = GlobalFilter
+    filter_class: ClassVar[type[GlobalFilter]] = GlobalFilter
 
 
 @keras.saving.register_keras_serializable(package="attn_tf")
 class GFNet(models.GFNet):
-    """`attn_core.models.GFNet` on `attn_tf.GlobalFilter`: same arguments, variants and weights.
+    """`attn_core.models.GFNet` with `attn_tf.GlobalFilter`: same arguments, variants and weights.
 
     Example:
         >>> import numpy as np
@@ -25,12 +27,12 @@ class GFNet(models.GFNet):
         (2, 10)
     """
 
-    block_class = GFNetBlock
+    block_class: ClassVar[type[GFNetBlock]] = GFNetBlock
 
 
 @keras.saving.register_keras_serializable(package="attn_tf")
 class GFNetPyramid(models.GFNetPyramid):
-    """`attn_core.models.GFNetPyramid` on `attn_tf.GlobalFilter`: same arguments and weights.
+    """`attn_core.models.GFNetPyramid` with `attn_tf.GlobalFilter`: same arguments and weights.
 
     Example:
         >>> import numpy as np
@@ -39,4 +41,4 @@ class GFNetPyramid(models.GFNetPyramid):
         (2, 10)
     """
 
-    block_class = GFNetBlock
+    block_class: ClassVar[type[GFNetBlock]] = GFNetBlock

@@ -54,25 +54,27 @@ def tune(
 ) -> Tuning:
     """Choose and set XLA, mixed precision, GPU memory growth, TF32 and the numbers of threads.
 
-    Call it first, before layers and tensors: TensorFlow takes threads and memory growth only until
-    it starts, Keras the precision when a layer is made. Call it again, with a compiled model, to
-    set XLA there. A second call changes nothing that the first has set.
+    Call it first, before you create layers and tensors: threads and memory growth can only be set
+    before TensorFlow starts, and a layer gets its precision when it is created. To set XLA for a
+    compiled model, call `tune` again with this model. A second call does not change what the first
+    has set.
 
     Args:
-        model: A compiled model, whose `jit_compile` is set; `None` = no model yet.
-        jit_compile: Whether XLA compiles. "auto" = on GPUs and TPUs. Without a model, `True` makes
-            XLA compile clusters of every graph, and "auto" only chooses:
-            `compile(..., jit_compile=tuning["jit_compile"])`.
+        model: A compiled model whose `jit_compile` is to be set; `None` = no model yet.
+        jit_compile: Whether to compile with XLA; "auto" = only on GPUs and TPUs. Without a model,
+            `True` makes XLA compile clusters of every graph, while "auto" only returns a value that
+            you can pass on: `compile(..., jit_compile=tuning["jit_compile"])`.
         mixed_precision: Name of a dtype policy, or "auto": mixed_bfloat16 on TPUs and GPUs of
             compute capability 8.0, mixed_float16 from 7.0, else the policy that is set.
-        memory_growth: Whether GPU memory is taken as it is needed, not all at the start.
+        memory_growth: Whether GPU memory is reserved as it is needed, instead of all at the start.
         tf32: Whether GPUs may round float32 products to TF32; "auto" = where the GPU can.
-        threads: Number of threads within and between operations; "auto" = the cores that this
-            process may use, a container's share counted.
+        threads: Number of threads within and between operations; "auto" = the number of cores that
+            this process may use; the limit of a container counts.
         verbose: Whether to print the table.
 
     Returns:
-        A `Tuning`: the settings, their values now, and why. What could not be set says so.
+        A `Tuning`: the settings, their values now, and the reason for each. If a setting could not
+        be changed, the reason says so.
 
     Raises:
         ValueError: If an argument is not as described.

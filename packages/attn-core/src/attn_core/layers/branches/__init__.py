@@ -1,11 +1,8 @@
-"""Branches: a softmax weighs parallel branches."""
+"""Branches: parallel convolutions, combined by computed weights."""
 
-from attn_core.layers.branches.parnet import ParNetAttention
-from attn_core.layers.branches.pyramid_squeeze import PyramidSqueezeAttention
-from attn_core.layers.branches.sk import SKAttention
-
-__all__ = [
-    "ParNetAttention",
-    "PyramidSqueezeAttention",
-    "SKAttention",
-]
+from attn_core.layers.branches._parnet import ParNetAttention as ParNetAttention
+from attn_core.layers.branches._pyramid_squeeze import (
+    PyramidSqueezeAttention as PyramidSqueezeAttention,
+)
+from attn_core.layers.branches._sk import SKAttention as SKAttention
+from attn_core.layers.branches._split import SplitAttention as SplitAttention

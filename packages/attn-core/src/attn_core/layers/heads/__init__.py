@@ -1,7 +1,3 @@
 """Heads: classifiers."""
 
-from attn_core.layers.heads.residual import ResidualAttention
-
-__all__ = [
-    "ResidualAttention",
-]
+from attn_core.layers.heads._residual import ResidualAttention as ResidualAttention

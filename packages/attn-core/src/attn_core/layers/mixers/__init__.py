@@ -1,11 +1,5 @@
-"""Mixers: no attention map."""
+"""Mixers: positions are mixed without queries and keys."""
 
-from attn_core.layers.mixers.global_filter import GlobalFilter
-from attn_core.layers.mixers.permute_mlp import WeightedPermuteMLP
-from attn_core.layers.mixers.spatial_shift import S2Attention
-
-__all__ = [
-    "GlobalFilter",
-    "S2Attention",
-    "WeightedPermuteMLP",
-]
+from attn_core.layers.mixers._global_filter import GlobalFilter as GlobalFilter
+from attn_core.layers.mixers._permute_mlp import WeightedPermuteMLP as WeightedPermuteMLP
+from attn_core.layers.mixers._spatial_shift import S2Attention as S2Attention

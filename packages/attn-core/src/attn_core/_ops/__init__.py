@@ -1,0 +1,1 @@
+"""Pure functions on tensors, channels last, which layers share."""

@@ -1,0 +1,9 @@
+"""Convolution and attention."""
+
+from attn_core.catalog._record import Family
+
+FAMILY = Family(
+    order=7,
+    title="Convolution and attention",
+    place="Use it as a separate block after a downsampling, where the image is small.",
+)

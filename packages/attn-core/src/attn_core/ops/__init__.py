@@ -1,1 +1,0 @@
-"""Pure functions on tensors, channels last, shared by two or more layers."""

@@ -1,1 +1,0 @@
-"""What is done with the layers: put them into models, look at them, measure them."""

@@ -1,0 +1,1 @@
+"""Programs of this repository, run from its root: `python -m scripts.<room>.<program>`."""

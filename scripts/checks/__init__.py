@@ -1,0 +1,1 @@
+"""Checks what was built: the exports of every layer, the resources of the site."""

@@ -1,0 +1,1 @@
+"""Mutation testing: faults planted in attn_core, and whether the tests find them."""

@@ -1,0 +1,1 @@
+"""What a release needs: versions, addresses, and the documentation of each version."""

@@ -1,0 +1,232 @@
+"""Train each mechanism that has an attention map for some seconds, and draw its maps.
+
+python -m scripts.site.map_pictures             what has changed, into build/maps/
+python -m scripts.site.map_pictures se cbam     only these mechanisms
+
+PyTorch needs the least time for this: it compiles nothing.
+"""
+
+import hashlib
+import inspect
+import json
+import multiprocessing
+import os
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import keras
+import numpy as np
+from attn_core import catalog, layers
+from attn_core._tools import pictures
+from attn_core._tools.adapter import call_on_image
+from attn_core._tools.drawings import Drawing, describe
+from attn_core._tools.maps import record
+from attn_core.catalog import LAYERS, MECHANISMS, Mechanism, Size
+from attn_core.layers import ImageLayer
+from matplotlib.figure import Figure
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+FOLDER = Path(__file__).parents[2] / "build" / "maps"
+PHOTOGRAPHS = ("china", "flower")
+WHOLE = (128, 192)
+"""Height and width of a photograph, from which the network learns pieces."""
+HEIGHT, WIDTH = 48, 72
+"""Size of what it sees: a piece, or a whole photograph made smaller."""
+STEPS, BATCH = 100, 16
+QUERY = {"china": (30, 24), "flower": (24, 36)}
+"""The pixel whose attention is drawn: on the pagoda, and on the flower."""
+PANELS = 4
+"""Most heads, or slots of a memory, that are drawn."""
+LEARNT = 0.7
+"""Least share of right answers over all steps: a network below it has not learnt its task."""
+LIMIT = 60_000
+"""Largest size of a picture, in bytes."""
+CHANNELS_LAST = {"data_format": "channels_last"}
+
+
+def mechanisms() -> Iterator[Mechanism]:
+    """Yield the mechanisms whose principal layer returns a map, of images of unequal sides too."""
+    for mechanism in MECHANISMS:
+        shapes = [case.shape for case in LAYERS[mechanism.principal].cases]
+        square = all(len(shape) == 3 and shape[0] == shape[1] for shape in shapes)
+        if bool(getattr(layers, mechanism.principal).maps) and not square:
+            yield mechanism
+
+
+def main(keys: list[str]) -> None:
+    """Draw the maps that are missing or older than what they depend on, one process a core."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    outdated = [m.key for m in mechanisms() if m.key in (keys or m.key) and is_outdated(m)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = min(cores or 1, len(outdated))
+    if processes < 2:
+        for key in outdated:
+            draw(key)
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"  # in the processes to come, which share the cores
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        pool.map(draw, outdated, chunksize=1)
+
+
+def is_outdated(mechanism: Mechanism) -> bool:
+    """Whether the picture of a mechanism is missing or older than what it depends on."""
+    about = FOLDER / f"{mechanism.key}.json"
+    return not about.exists() or json.loads(about.read_text())["version"] != version(mechanism)
+
+
+def draw(key: str) -> None:
+    """Write the picture of a mechanism, and the facts of its caption."""
+    mechanism = catalog.get(key)
+    picture, facts = drawn(mechanism)
+    (FOLDER / f"{key}.png").write_bytes(picture)
+    facts = {"version": version(mechanism), **facts}
+    (FOLDER / f"{key}.json").write_text(json.dumps(facts))
+    print(f"{key}: {facts['accuracy']:.1%}, {len(picture) // 1024} kB", flush=True)
+
+
+def version(mechanism: Mechanism) -> str:
+    """Return a hash of what a picture depends on."""
+    cls = getattr(layers, mechanism.principal)
+    sources = [Path(inspect.getfile(one)).read_text() for one in (cls, pictures, describe)]
+    sources += [Path(__file__).read_text(), repr(arguments(mechanism)), keras.__version__]
+    return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
+
+
+@cache
+def photographs() -> dict[str, np.ndarray]:
+    """Return the photographs that come with scikit-learn, values from 0 to 1."""
+    images = {name: load_sample_image(f"{name}.jpg") for name in PHOTOGRAPHS}
+    return {name: resized(image.astype("float32") / 255, WHOLE) for name, image in images.items()}
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return an image of another size."""
+    new = keras.ops.image.resize(image, size, antialias=True, **CHANNELS_LAST)
+    return np.clip(keras.ops.convert_to_numpy(new), 0, 1)
+
+
+@cache
+def pieces() -> tuple[np.ndarray, np.ndarray]:
+    """Return pieces to learn from, and which photograph each is of."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, STEPS * BATCH)
+    tops = rng.integers(0, WHOLE[0] - HEIGHT + 1, len(labels))
+    lefts = rng.integers(0, WHOLE[1] - WIDTH + 1, len(labels))
+    places = zip(labels, tops, lefts, strict=True)
+    images = np.stack([_piece(*place)[:, :: rng.choice((-1, 1))] for place in places])
+    images += rng.normal(0, 0.05, (len(images), 1, 1, 3)).astype("float32")
+    return images, labels
+
+
+def _piece(label: int, top: int, left: int) -> np.ndarray:
+    return photographs()[PHOTOGRAPHS[label]][top : top + HEIGHT, left : left + WIDTH]
+
+
+def arguments(mechanism: Mechanism) -> dict:
+    """Return the arguments of a mechanism in the network."""
+    required = LAYERS[mechanism.principal].required(Size(HEIGHT // 4, WIDTH // 4, 32))
+    classes = {"num_classes": 2} if mechanism.family == "heads" else {}
+    return {**mechanism.small, **required, **classes}
+
+
+def network(mechanism: Mechanism) -> keras.Model:
+    """Return two convolutions, the mechanism, and a classifier."""
+    keras.utils.set_random_seed(0)
+    inputs = x = keras.Input((HEIGHT, WIDTH, 3))
+    for filters in (16, 32):
+        x = keras.layers.Conv2D(filters, 3, 2, "same", use_bias=False, **CHANNELS_LAST)(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+    cls = getattr(layers, mechanism.principal)
+    options = {"name": mechanism.key, **arguments(mechanism)}
+    if mechanism.family == "heads":
+        return keras.Model(inputs, cls(**options, **CHANNELS_LAST)(x))
+    image = CHANNELS_LAST if issubclass(cls, ImageLayer) else {}
+    y = call_on_image(cls(**options, **image), x)
+    if mechanism.family not in ("gates", "branches"):
+        y = x + y
+    y = keras.layers.GlobalAveragePooling2D(**CHANNELS_LAST)(y)
+    return keras.Model(inputs, keras.layers.Dense(2)(y))
+
+
+def drawn(mechanism: Mechanism) -> tuple[bytes, dict]:
+    """Train, and return the picture and the facts of its caption."""
+    images, labels = pieces()
+    model = network(mechanism)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])
+    history = model.fit(images, labels, batch_size=BATCH, shuffle=False, verbose=0).history
+    accuracy = history["accuracy"][-1]  # over all steps, those of the beginning included
+    if accuracy < LEARNT:
+        raise RuntimeError(f"{mechanism.key} is right in {accuracy:.1%} of its steps only")
+
+    rows = [row for name in PHOTOGRAPHS for row in drawings(model, name)]
+    facts = {
+        "accuracy": accuracy,
+        "steps": STEPS,
+        "parameters": model.count_params(),
+        "what": list(dict.fromkeys(title(drawing) for _, drawing in rows)),
+    }
+    return compressed(figure_of(rows)), facts
+
+
+def drawings(model: keras.Model, name: str) -> list[tuple[np.ndarray, Drawing]]:
+    """Return a photograph and how each map of the model is drawn for it."""
+    image = resized(photographs()[name], (HEIGHT, WIDTH))
+    ((_, one),) = record(model, image[None]).items()
+    rows = []
+    for index in range(len(one.each)):
+        drawing = describe(one, index, (HEIGHT, WIDTH))
+        if drawing.frame:  # the map of one query
+            drawing = describe(one, index, (HEIGHT, WIDTH), query=QUERY[name])
+        rows.append((image, drawing))
+    return rows
+
+
+def title(drawing: Drawing) -> str:
+    """Return what is drawn, the same for all photographs."""
+    return re.sub(r" at \(\d+, \d+\)", ", framed", drawing.what)
+
+
+def figure_of(rows: list[tuple[np.ndarray, Drawing]]) -> Figure:
+    """Return a figure of a line for each map and photograph, the photograph first."""
+    figure = Figure(figsize=(8, 1.75 * len(rows)), layout="constrained")
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for part, (image, drawing) in zip(parts, rows, strict=True):
+        part.suptitle(title(drawing), x=0.01, ha="left", fontsize=8)
+        panels = dict(list(drawing.panels.items())[:PANELS])
+        if drawing.kind != "image":  # which does not show the photograph
+            left, part = part.subfigures(1, 2, width_ratios=(1, PANELS))
+            pictures.show_image(left.add_subplot(), image)
+        pictures.DRAW[drawing.kind](part, image, drawing, panels, 1 + PANELS)
+    return figure
+
+
+def write_small(folder: Path) -> None:
+    """Write the first line of each picture, made small, for the gallery."""
+    folder.mkdir()
+    for path in FOLDER.glob("*.png"):
+        picture = Image.open(path).convert("RGB")
+        top = picture.crop((0, 0, picture.width, int(picture.width * 1.75 / 8)))
+        small = top.resize((400, top.height * 400 // top.width), Image.Resampling.LANCZOS)
+        small.quantize(64).save(folder / path.name, optimize=True)
+
+
+def compressed(figure: Figure) -> bytes:
+    """Return a figure as a PNG of 256 colours, as large as `LIMIT` bytes allow."""
+    for dpi in range(100, 50, -10):
+        plain, small = BytesIO(), BytesIO()
+        figure.savefig(plain, dpi=dpi)
+        picture = Image.open(plain).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        picture.save(small, "png", optimize=True)
+        if small.tell() <= LIMIT:
+            break
+    return small.getvalue()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Writes the tables that are kept in README.md and docs/."""
