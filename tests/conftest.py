@@ -7,6 +7,7 @@ compiler, or code of ours for it. Sessions on JAX and TensorFlow run the marked 
 within a compiled function: JAX would otherwise compile each operation by itself.
 """
 
+import gc
 import itertools
 import json
 import os
@@ -38,6 +39,15 @@ def _free_memory():
         import jax
 
         jax.clear_caches()
+
+
+def pytest_collection_finish():
+    """Leave what is imported and collected out of garbage collection.
+
+    Keras collects garbage for each dense layer that it quantizes, 0.3 s each with all in memory.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def network_arguments():
             yield from ((name, argument, value) for value in values)
 
 
-@pytest.mark.parametrize(("name", "argument", "value"), network_arguments())
+@pytest.mark.parametrize(("name", "argument", "value"), list(network_arguments()))
 def test_networks(name, argument, value):
     required = {"filters": 8} if name == "CoTBottleneck" else {}
     network = getattr(models, name)

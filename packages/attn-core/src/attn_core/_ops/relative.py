@@ -33,5 +33,6 @@ def relative_scores(query: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def _by_offset(table: Tensor, queries: int, dtype: str) -> Tensor:
     """Return the entry of a table for each query and key of one axis, `(queries, keys, d)`."""
     table, keys = ops.cast(table, dtype), (table.shape[0] + 1) // 2
+    queries = int(queries)  # a tensor while PyTorch's exporter traces, which NumPy does not take
     index = np.subtract.outer(np.arange(keys), np.arange(queries)).T + keys - 1
     return take(table, index.astype("int32"), axis=0)
