@@ -134,8 +134,12 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def parity(session: nox.Session) -> None:
-    """Compare backends: all, or those that are named, `nox -s parity -- jax torch`."""
-    backends = session.posargs or list(BACKENDS)
+    """Compare backends: all, or those that are named, `nox -s parity -- jax torch`.
+
+    One case of each layer, or all: `nox -s parity -- --every-case`.
+    """
+    every = [word for word in session.posargs if word == "--every-case"]
+    backends = [word for word in session.posargs if word not in every] or list(BACKENDS)
     if len(backends) < 2 or set(backends) - set(BACKENDS):
         session.error(f"Name two or more of {', '.join(BACKENDS)}. Received: {backends}")
     for backend in backends:  # with the package as it is now
@@ -144,17 +148,15 @@ def parity(session: nox.Session) -> None:
 
     def side_by_side(*step: str) -> None:
         """Run a step on every backend, one process each, and wait for all."""
+        command = ("tests/parity.py", *step, *every)
         with ThreadPoolExecutor() as pool:
-            runs = [
-                pool.submit(run_with, session, backend, "tests/parity.py", *step)
-                for backend in backends
-            ]
+            runs = [pool.submit(run_with, session, backend, *command) for backend in backends]
         for run in runs:
             run.result()
 
     side_by_side("write")
     side_by_side("read", *backends)
-    run_with(session, backends[0], "tests/parity.py", "compare", *backends)
+    run_with(session, backends[0], "tests/parity.py", "compare", *backends, *every)
 
 
 @nox.session(venv_backend="none")

@@ -5,6 +5,8 @@ One process a backend, as Keras has one backend a process:
     parity.py write                       outputs, gradients and files of this process' backend
     parity.py read BACKEND...             weights of the files that the other backends wrote
     parity.py compare BACKEND...          the largest differences as a table and as a JSON file
+
+One case of each layer; `--every-case` at the end of all three takes every configuration.
 """
 
 import itertools
@@ -16,13 +18,14 @@ from pathlib import Path
 import host_random
 import keras
 import numpy as np
-from cases import CASES
+from cases import CASES, FIRST
 from gradients import compile_gradients
 from keras.ops import convert_to_numpy as numpy
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+CHOSEN = CASES if "--every-case" in sys.argv else FIRST
 FOLDER = Path(os.environ.get("ATTN_BUILD", "build")) / "parity"
 BOUND = 1e-4
 """Largest difference allowed, relative to one or, if that is more, to the largest number: of the
@@ -57,7 +60,7 @@ def write(backend):
     folder = FOLDER / backend
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {}
-    for number, case in enumerate(track(CASES, f"{backend}: writing")):
+    for number, case in enumerate(track(CHOSEN, f"{backend}: writing")):
         layer, model = build(case)
         run = compile_gradients(layer, [case.draw()])
         output, inputs, weights = run([case.draw()])
@@ -83,7 +86,7 @@ def read(backend, backends):
         if other == backend:
             continue
         worst = {}
-        for number, case in enumerate(track(CASES, f"{backend}: reading the files of {other}")):
+        for number, case in enumerate(track(CHOSEN, f"{backend}: reading the files of {other}")):
             source = FOLDER / other / f"{number}"
             layer, model = build(case)
             expected = {weight.path: numpy(weight) for weight in layer.weights}
@@ -165,14 +168,14 @@ def compare(backends) -> int:
 
 
 def _note(worst, name, kind, value):
-    layer = CASES[int(name.partition("/")[0])].layer
+    layer = CHOSEN[int(name.partition("/")[0])].layer
     values = worst.setdefault(layer, {})
     values[kind] = max(value, values.get(kind, 0.0))
 
 
 if __name__ == "__main__":
     host_random.install()
-    mode, *named = sys.argv[1:]
+    mode, *named = [word for word in sys.argv[1:] if word != "--every-case"]
     if mode == "write":
         write(keras.config.backend())
     elif mode == "read":

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from scripts.release import site_versions
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+NOXFILE = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
 
 
 def sessions() -> set[str]:
     """Return the names of the sessions of noxfile.py, with their parameters."""
-    tree = ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8"))
     names = set()
-    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+    for function in (node for node in NOXFILE.body if isinstance(node, ast.FunctionDef)):
         decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
         if any(text.startswith("nox.session") for text in decorators):
             named = re.search(r"name='([\w-]+)'", " ".join(decorators))
@@ -51,6 +52,27 @@ def test_sessions_exist(path):
     named = named_sessions(path.read_text(encoding="utf-8"))
     assert named <= sessions()
     assert named or "nox" not in path.read_text(encoding="utf-8"), "the pattern finds none"
+
+
+def default_sessions() -> set[str]:
+    """Return the sessions of plain `nox`."""
+    for node in NOXFILE.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "nox.options.sessions":
+            return set(ast.literal_eval(node.value))
+    raise AssertionError("noxfile.py names no default sessions")
+
+
+def test_local_and_remote_runs_are_the_same():
+    """.ci/run and the workflow of every change run the same sessions."""
+    script = (ROOT / ".ci" / "run").read_text()
+    lines = [shlex.split(line) for line in script.splitlines() if line.startswith("nox")]
+    assert ["nox"] in lines
+    local = default_sessions() | {session for line in lines for session in line[2:]}
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    entries = json.loads(re.search(r"sessions: (\[.*?\])", workflow, re.DOTALL).group(1))
+    remote = {session for entry in entries for session in entry.split()}
+    assert {f"tests({backend})" for backend in ("jax", "tensorflow", "torch")} <= remote
+    assert remote == local
 
 
 def test_named_sessions_are_found():
