@@ -1,4 +1,4 @@
-"""The sessions: `nox` runs lint and the tests on PyTorch and JAX; `nox -l` lists all."""
+"""The sessions. `nox` runs lint and the tests on PyTorch, the quickest; `nox -l` lists all."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "tests(torch)", "tests(jax)"]
+nox.options.sessions = ["lint", "tests(torch)"]
 
 BACKENDS = {"jax": "jax", "tensorflow": "tensorflow-cpu", "torch": "torch==2.13.0"}
 """What to install for each backend. The CPU builds serve in tests."""
@@ -200,7 +200,9 @@ def distribution(session: nox.Session) -> None:
 @nox.parametrize("backend", list(BACKENDS), ids=list(BACKENDS))
 def exports(session: nox.Session, backend: str) -> None:
     """Export the layers that docs/data/exports.json does not have yet; `-- --again`: all layers."""
-    session.install(*groups(f"export-{backend}"), BACKENDS[backend], "./packages/attn-core")
+    # With the tests, whose cases it exports.
+    libraries = (*groups("test", f"export-{backend}"), BACKENDS[backend])
+    session.install(*libraries, "./packages/attn-core")
     if backend == "tensorflow":
         install_attn_tf(session)
     env = environment(session, backend) | {"PYTHONPATH": "tests"}
