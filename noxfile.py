@@ -199,7 +199,7 @@ def distribution(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("backend", list(BACKENDS), ids=list(BACKENDS))
 def exports(session: nox.Session, backend: str) -> None:
-    """Export the layers that docs/data/exports.json does not have yet; `-- --again`: all layers."""
+    """Export the layers and networks that docs/data/exports.json lacks; `-- --again`: all."""
     # With the tests, whose cases it exports.
     libraries = (*groups("test", f"export-{backend}"), BACKENDS[backend])
     session.install(*libraries, "./packages/attn-core")

@@ -20,6 +20,7 @@ OPERATIONS = {
     "CrossFormerAttention": "sides rounded up",
     "EfficientMultiHeadSelfAttention": "a split, a norm",
     "EfficientMultiScaleAttention": "values repeated",
+    "FocusedLinearAttention": "a kernel repeated",
     "GlobalContextAttention": "a norm",
     "HaloAttention": "a split",
     "LambdaAttention": "a table by index",

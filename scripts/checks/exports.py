@@ -1,8 +1,9 @@
-"""Export every layer through Keras, reload it, compare: docs/data/exports.json.
+"""Export every layer and network through Keras, reload it, compare: docs/data/exports.json.
 
 Each layer, in a model of its own with a dynamic batch and, where it takes any size, dynamic sizes,
 is exported with random weights, reloaded by the format's own runtime and compared at several
-batches and sizes. What fails is recorded with its reason.
+batches and sizes. So is a small network of each class, with its initial weights.
+What fails is recorded with its reason.
 
 nox -s "exports(jax)"                       what is not there yet, under this backend
 nox -s "exports(jax)" -- --again CBAM       these layers, anew
@@ -16,11 +17,14 @@ import multiprocessing
 import re
 import tempfile
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
-from cases import CASES
+from attn_core import models
+from cases import FIRST, Case
+from networks import TINY
 
 TABLE = Path(__file__).parents[2] / "docs" / "data" / "exports.json"
 FORMATS = {
@@ -43,12 +47,37 @@ MISSING = re.compile(r"No Op registered for \w+|the operator '[\w:]+' to ONNX .*
 """The part of an error that names the operation that a format or converter lacks."""
 
 
+@dataclass(frozen=True)
+class Network:
+    """A small network, with the attributes of a layer's case that an export needs."""
+
+    layer: str
+
+    def make(self) -> keras.Model:
+        """Return the network."""
+        return getattr(models, self.layer)(**TINY[self.layer], num_classes=5)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of two images."""
+        return (2, *(self._fixed or (64, 64)), 3)
+
+    @property
+    def other(self) -> tuple[int, ...] | None:
+        """Another size, if the network takes any."""
+        return None if self._fixed else (64, 96)
+
+    @property
+    def _fixed(self) -> tuple[int, ...] | None:
+        size = self.make().input_shape[1:3]
+        return None if None in size else size
+
+    draw = Case.draw
+
+
 def first_cases() -> dict:
-    """Return the first case of each layer, by the layer's name."""
-    cases = {}
-    for case in CASES:
-        cases.setdefault(case.layer, case)
-    return cases
+    """Return the first case of each layer, then the networks, by their names."""
+    return {case.layer: case for case in FIRST} | {name: Network(name) for name in TINY}
 
 
 def variants(case) -> dict:
@@ -62,10 +91,12 @@ def variants(case) -> dict:
 
 
 def build(case, dynamic: str) -> keras.Model:
-    """Return a model of the layer alone, with random weights."""
+    """Return a model of the layer alone, with random weights, or of the network."""
     size = case.shape[1:] if dynamic == "batch" else (*[None] * len(case.other), case.shape[-1])
     inputs = keras.Input(size, name="input")
     model = keras.Model(inputs, case.make()(inputs))
+    if isinstance(case, Network):
+        return model
     rng = np.random.default_rng(5)
     for weight in model.weights:  # zero-initialised gates would hide what lies behind them
         positive = "variance" in weight.path or "gamma" in weight.path
@@ -215,12 +246,12 @@ def write(table: dict) -> None:
 def main() -> None:
     """Fill in the cells of this process' backend."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("layers", nargs="*", help="names of layers (default: all)")
+    parser.add_argument("layers", nargs="*", help="names of layers and networks (default: all)")
     parser.add_argument("--again", action="store_true", help="replace what is there")
     parser.add_argument("--failed", action="store_true", help="replace what is there with a reason")
     options = parser.parse_args()
     if unknown := set(options.layers) - set(first_cases()):
-        parser.error(f"Name layers of attn_core. Received: {sorted(unknown)}")
+        parser.error(f"Name layers and networks of attn_core. Received: {sorted(unknown)}")
     backend, worker = keras.config.backend(), Worker()
     for layer in options.layers or list(first_cases()):
         for format in FORMATS[backend]:

@@ -1,4 +1,4 @@
-"""Which layers Keras exports: what `nox -s exports` wrote into docs/data/exports.json."""
+"""What Keras exports, as `nox -s exports` wrote it into docs/data/exports.json."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def reason(cell: dict) -> str:
 
 
 def table() -> str:
-    """Return all layers with the sizes that each format leaves open, by backend, in Markdown."""
+    """Return what is exported, with the sizes that formats leave open, by backend, in Markdown."""
     cells, versions = content()["cells"], content()["versions"]
     if not cells:
         return ""
@@ -57,11 +57,12 @@ def table() -> str:
     installed = ", ".join(f"{name} {version}" for name, version in versions.items())
     parts = [
         "## What was exported",
-        "Each layer was exported by itself, loaded again, run and compared with Keras. The table "
+        "Each layer, and a small network of each class, was exported, loaded again, run and "
+        "compared with Keras. The table "
         "lists the backends from which the export works and, in brackets, which sizes of the input "
         "may be dynamic. The largest absolute "
         f"difference of those that work is {largest:.1e}. Versions: {installed}.",
-        markdown.table(["Layer", *FORMATS.values()], rows),
+        markdown.table(["Layer or network", *FORMATS.values()], rows),
     ]
     if failures:
         lines = [f"{what}: {', '.join(names)}" for what, names in sorted(failures.items())]

@@ -135,8 +135,9 @@ class FocusedLinearAttention(ReducedImageLayer):
         height, width = self.size
         tokens = ops.expand_dims(value, 2)  # (B, keys, 1, C)
         value = to_image(resize(tokens, (height * width, 1)), height, width)
-        kernel = ops.tile(self.local.kernel, (1, 1, 1, self.num_heads))
-        bias = ops.tile(self.local.bias, (self.num_heads,))
+        # Not tiled: of a tiled kernel, PyTorch's exporter to ONNX does not know the shape.
+        kernel = ops.concatenate([self.local.kernel] * self.num_heads, axis=-1)
+        bias = ops.concatenate([self.local.bias] * self.num_heads)
         return conv2d(value, kernel) + ops.cast(bias, value.dtype)
 
     def torch_names(self) -> TorchNames:
