@@ -248,7 +248,7 @@ def browser(session: nox.Session) -> None:
         session.error("Run nox -s docs first: it builds the site.")
     session.install(*groups("browser"))
     # Without tests/conftest.py, which imports Keras.
-    options = ["--confcutdir=tests/browser", "tests/browser", *session.posargs]
+    options = ["--confcutdir=tests/browser", "tests/browser", *PARALLEL, *session.posargs]
     session.run("pytest", *options, env={"PYTHONPATH": str(SOURCES)})
 
 
