@@ -173,6 +173,24 @@ def test_higher_derivatives_of_the_depthwise_primitive():
             )
 
 
+@pytest.mark.every_backend
+@pytest.mark.skipif(BACKEND != "jax", reason="primitives of JAX")
+@pytest.mark.parametrize("training", [False, True])
+def test_without_a_gradient_no_primitive_of_ours_is_used(training):
+    """Exporters do not know them."""
+    import jax
+    from attn_core._ops.streams import stream
+
+    layer = Conv2D(3, 3, groups=3)
+    layer.build((None, None, None, 3))
+
+    def run(x):
+        return stream(layer(x)).sum()
+
+    traced = jax.make_jaxpr(jax.grad(run) if training else run)(ops.array(draw(2, 7, 10, 3)))
+    assert ("attn_core" in str(traced)) == training
+
+
 @pytest.mark.parametrize("mask", [None, (3, 5), (2, 3, 5), (2, 2, 3, 5)])
 @pytest.mark.parametrize("bias", [None, (2, 3, 5)])
 def test_fused_attention_and_explicit(mask, bias, monkeypatch):

@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -25,10 +26,32 @@ Pair = tuple[int, int]
 def depthwise(x: jax.Array, kernel: jax.Array, strides: Pair, dilation: Pair) -> jax.Array:
     """Convolve each channel of `(B, H, W, C)` with odd kernels `(kh, kw, 1, C)`, zeros outside."""
     if strides == (1, 1):
-        return _depthwise.bind(x, kernel, dilation=dilation)
+        return _unit_steps(x, kernel, dilation)
     return _sum_of_shifts(x, kernel, dilation=dilation, strides=strides)  # its own gradient is fast
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _unit_steps(x: jax.Array, kernel: jax.Array, dilation: Pair) -> jax.Array:
+    """Convolve in operations that exporters know; with a gradient, by the primitive."""
+    return _sum_of_shifts(x, kernel, dilation=dilation)
+
+
+def _unit_steps_jvp(dilation: Pair, primals: Any, tangents: Any) -> tuple[jax.Array, Any]:
+    (x, kernel), (dx, dkernel) = primals, tangents
+    pairs = [(dx, (dx, kernel)), (dkernel, (x, dkernel))]
+    terms = [
+        _depthwise.bind(*pair, dilation=dilation)
+        for tangent, pair in pairs
+        if not isinstance(tangent, SymbolicZero)
+    ]
+    output = _depthwise.bind(x, kernel, dilation=dilation)
+    return output, sum(terms[1:], start=terms[0]) if terms else jnp.zeros_like(output)
+
+
+_unit_steps.defjvp(_unit_steps_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
 def boundary(x: jax.Array) -> jax.Array:
     """Return `x`; its gradient is computed where it is, and not again in every later fusion.
 
@@ -36,7 +59,10 @@ def boundary(x: jax.Array) -> jax.Array:
     that the work grows with the square of the depth. It removes optimization barriers before it
     fuses, but no conditional whose condition is known only at run time.
     """
-    return _boundary.bind(x)
+    return x
+
+
+boundary.defjvps(lambda tangent, output, x: _boundary.bind(tangent))
 
 
 def _unfused(gradient: jax.Array) -> jax.Array:
