@@ -125,10 +125,26 @@ def test_wrong_formula(monkeypatch):
 
 def test_texts_on_the_collections():
     assert list(TENSORFLOW) == list(compat.TENSORFLOW)
-    assert list(PYTORCH) == list(compat.PYTORCH)
-    for name, (verdict, how) in (TENSORFLOW | PYTORCH).items():
+    assert list(PYTORCH) == [*compat.TENSORFLOW, *compat.PYTORCH]
+    for name, (verdict, how) in (*TENSORFLOW.items(), *PYTORCH.items()):
         assert verdict in ("yes", "in part", "no"), name
         assert how or verdict == "yes", name
+
+
+def test_collections_side_by_side():
+    rows = [row for mechanism in MECHANISMS for row in gather.in_collections(mechanism)]
+    expected = [
+        *(["TensorFlow", f"`{name}`"] for name in TENSORFLOW),
+        *(["PyTorch", f"`{name}`"] for name in PYTORCH),
+    ]
+    assert sorted(row[:2] for row in rows) == sorted(expected)  # each once
+    page = gather.old_names()
+    lacks, skip = TENSORFLOW["ParNetAttention"][1], PYTORCH["ParNetAttention"][1]
+    assert f"| `ParNetAttention` | no: {lacks} | no: {skip} |\n" in page
+    assert "| `CrissCrossAttention` | not in this collection | yes |\n" in page
+    for verdicts in (TENSORFLOW, PYTORCH):
+        same = sum(verdict == "yes" for verdict, _ in verdicts.values())
+        assert re.search(rf"Of the {len(verdicts)} names for \w+, {same} compute the same", page)
 
 
 def test_page_of_old_names():

@@ -10,6 +10,7 @@ import runpy
 import shutil
 import string
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -41,6 +42,7 @@ ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "build" / "docs"
 SETTINGS = ROOT / "build" / "mkdocs.yml"
 NETWORKS = [name for name, value in vars(models).items() if inspect.isclass(value)]
+COLLECTIONS = {"TensorFlow": TENSORFLOW, "PyTorch": PYTORCH}
 
 
 def settings() -> str:
@@ -93,16 +95,20 @@ def differences() -> str:
 
 def in_collections(mechanism: catalog.Mechanism) -> list[list[str]]:
     """Return what the External-Attention collections make of a mechanism."""
-    collections = {
-        "TensorFlow": (compat.TENSORFLOW, TENSORFLOW),
-        "PyTorch": (compat.PYTORCH, PYTORCH),
-    }
     return [
         [collection, f"`{name}`", *verdicts[name]]
-        for collection, (functions, verdicts) in collections.items()
-        for name, function in functions.items()
-        if any(kind.__name__ in mechanism.layers for kind in kinds(function))
+        for name, function in {**compat.TENSORFLOW, **compat.PYTORCH}.items()
+        if mechanism in mechanisms(function)
+        for collection, verdicts in COLLECTIONS.items()
+        if name in verdicts
     ]
+
+
+@cache
+def mechanisms(function: Callable[..., object]) -> list[catalog.Mechanism]:
+    """Return the mechanisms of the layers that a name of the collections may give."""
+    classes = [one for kind in kinds(function) for one in kind.__mro__]
+    return [found for one in classes if (found := catalog.find(one.__name__))]
 
 
 def kinds(function: Callable[..., object]) -> tuple[type, ...]:
@@ -156,27 +162,28 @@ def names(functions: compat.Table) -> str:
 
 def collections() -> list[str]:
     """Return what the collections' layers compute, as lines of Markdown."""
-    verdicts = [verdict for verdict, _ in TENSORFLOW.values()]
+    counts = []
+    for collection, verdicts in COLLECTIONS.items():
+        same = [verdict for verdict, _ in verdicts.values()]
+        counts.append(
+            f"Of the {len(same)} names for {collection}, {same.count('yes')} compute the same as "
+            f"the authors' code, and {same.count('in part')} do so in part."
+        )
+    rows = [[f"`{name}`", *(judged(name, one) for one in COLLECTIONS.values())] for name in PYTORCH]
     return [
         "## What their layers compute",
         "",
-        f"Of the {len(verdicts)} names for TensorFlow, {verdicts.count('yes')} compute the same as "
-        f"the authors' code, and {verdicts.count('in part')} do so in part. No layer can be loaded "
-        "from a `.keras` file, and most need a fixed batch size. [What differs](differences.md) "
-        "covers the PyTorch collection too, and the differences between papers and released code.",
+        f"{' '.join(counts)} No layer for TensorFlow can be loaded from a `.keras` file, and most "
+        "need a fixed batch size. [What differs](differences.md) also has the differences between "
+        "papers and released code.",
         "",
-        judged(TENSORFLOW),
-        "",
-        "The mechanisms that only the collection for PyTorch has:",
-        "",
-        judged(PYTORCH),
+        table(["Old name", *(f"As the authors, for {one}" for one in COLLECTIONS)], rows),
     ]
 
 
-def judged(verdicts: dict[str, tuple[str, str]]) -> str:
-    """Return the table of what a collection's layers compute."""
-    rows = [[f"`{name}`", same, how] for name, (same, how) in verdicts.items()]
-    return table(["Old name", "Same as the authors' code", "How it differs"], rows)
+def judged(name: str, verdicts: dict[str, tuple[str, str]]) -> str:
+    """Return whether a collection's layer computes the same as the authors' code, and how not."""
+    return ": ".join(filter(None, verdicts.get(name, ("not in this collection", ""))))
 
 
 def contributing() -> str:

@@ -64,8 +64,8 @@ class MBConv(ImageLayer):
     Differs from the paper:
         As in timm, the depthwise convolution is strided, not the first 1x1 convolution; the pooling
         of the shortcut computes averages, not maxima; the activation inside squeeze-and-excitation
-        is silu. The External-Attention collection in PyTorch has no norm before the block; the
-        class of the one in TensorFlow is empty.
+        is silu. The External-Attention collection in PyTorch has its norm after the block instead
+        of before it, and silu instead of gelu; the class of the one in TensorFlow is empty.
     """
 
     split = {"excite": "inputs", "project": "inputs", "shortcut": "whole"}

@@ -54,7 +54,8 @@ class WeightedPermuteMLP(ImageLayer):
         The authors' code requires H = W = `segment_dim`, so that each of the three maps is C to C.
         Here the map along the height is H * S to H * S, and the one along the width W * S to W * S.
         In the External-Attention collection in PyTorch the network that computes the weights has
-        dropout; in the one in TensorFlow the branch of the width mixes along the height again.
+        dropout, and the weights of the height and of the channels are exchanged; in the one in
+        TensorFlow the branch of the width mixes along the height again.
     """
 
     split = {"excite": "inputs", "project": "inputs"}

@@ -94,7 +94,7 @@ class HaloAttention(ImageLayer):
         sqrt(d) only with `scale_pos_embed`, and without `mask_padding` the zeros outside the image
         are part of the softmax. The reference rounds the default `key_dim` * `num_heads` to a
         multiple of 8; here it is `output_dim`. In xmu-xiaoma666's collection the mask is inverted:
-        a block attends only to the padding, so its output does not depend on its queries.
+        a block at the border attends only to the padding, and a block inside averages all values.
     """
 
     one_column = False
