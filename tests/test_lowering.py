@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from attn_core._ops import attention, convolution, lowering, spectra
+from attn_core._ops import attention, convolution, groups, lowering, spectra
 from attn_core._ops.convolution import conv2d
 from attn_core._ops.maxima import maximum
 from attn_core.layers import _normalization
@@ -281,6 +281,32 @@ def test_maximum(axis, keepdims):
     np.testing.assert_allclose(gradient[1, 1, 1], 0.2 if axis == -1 else 1, rtol=1e-6)
 
 
+@pytest.mark.every_backend
+@pytest.mark.parametrize("own", [True, False], ids=["as lowered", "as Keras computes"])
+@pytest.mark.parametrize("width", [3, 20])
+def test_groups_of_channels(width, own, monkeypatch):
+    """Sums, shared weights and the shuffle, with their gradients, against NumPy."""
+    for decision in () if own else ("jax_on_cpu", "repeats_by_products"):
+        monkeypatch.setattr(groups, decision, lambda: False)
+
+    class Groups(keras.layers.Layer):
+        def call(self, x, weights):
+            x = x * groups.for_each_group(weights, 4)[1]
+            return groups.sum_groups(groups.shuffle(x), 4)
+
+    x, weights, cotangent = draw(2, 3, 4 * width), draw(2, width), draw(2, 3, 4)
+    output, (by_x, by_weights), _ = value_and_gradients(Groups(), [x, weights], cotangent)
+    order = np.arange(4 * width).reshape(2, -1).T.reshape(-1)
+    products = (x * np.tile(weights, (1, 4))[1])[..., order]
+    expected = products.reshape(2, 3, 4, width).sum(-1)
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
+    spread = np.empty_like(x)
+    spread[..., order] = np.repeat(cotangent, width, -1)
+    np.testing.assert_allclose(by_x, spread * np.tile(weights[1], 4), rtol=1e-5, atol=1e-5)
+    shared = (spread * x).reshape(-1, 4, width).sum((0, 1))
+    np.testing.assert_allclose(by_weights, [0 * shared, shared], rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's own kernels")
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shape", [(6, 5), (3, 7, 5), (2, 3, 4, 5), (1, 1, 1, 5)])
@@ -318,6 +344,7 @@ def test_decisions():
     expected = {
         lowering.jax_on_cpu: BACKEND == "jax" and cpus,
         lowering.splits_groups: BACKEND in ("jax", "tensorflow") and cpus,
+        lowering.repeats_by_products: BACKEND in ("jax", "tensorflow") and cpus,
         lowering.exact_products: cpus,
         lowering.on_torch: BACKEND == "torch",
         lowering.uses_fused_attention: BACKEND == "torch" or (BACKEND == "jax" and not cpus),

@@ -62,6 +62,16 @@ def splits_groups() -> bool:
 
 
 @_decided_once
+def repeats_by_products() -> bool:
+    """Whether a few weights are repeated by a product with a matrix of zeros and ones.
+
+    XLA's CPU compiler, which TensorFlow may use, would otherwise find the weight again for every
+    number that is multiplied by it: it fuses the repetition into the product.
+    """
+    return keras.config.backend() in ("jax", "tensorflow") and _only_cpus()
+
+
+@_decided_once
 def shares_keys() -> bool:
     """Whether queries near to each other share the keys of all their windows, most of them masked.
 

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.groups import sum_groups
 from attn_core._ops.precision import upcast
 from attn_core._ops.tokens import size, spatial
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
@@ -77,16 +78,14 @@ class SpatialGroupEnhance(ImageLayer):
     def call(self, x: Tensor, return_attention_scores: bool = False) -> Tensor | tuple[Tensor, Any]:
         """Gate the positions of each group of `x`."""
         x = self.to_channels_last(x)
-        grouped = (*ops.shape(x)[:-1], self.groups, x.shape[-1] // self.groups)
-        features = ops.reshape(x, grouped)
-
-        precise = upcast(features)
+        precise = upcast(x)
         average = ops.mean(precise, axis=spatial(x), keepdims=True)
-        similarity = ops.sum(precise * average, axis=-1)  # (B, ..., groups)
+        similarity = sum_groups(precise * average, self.groups)  # (B, ..., groups)
         similarity = self._norm(similarity)
         gate = ops.sigmoid(similarity * upcast(self.scale) + upcast(self.bias))
         gate = ops.cast(gate, x.dtype)
 
+        features = ops.reshape(x, (*ops.shape(gate), -1))
         output = ops.reshape(features * ops.expand_dims(gate, -1), ops.shape(x))
         output = self.from_channels_last(output)
         return self.result(output, self.from_channels_last(gate), return_attention_scores)
