@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.groups import for_each_group, shuffle
 from attn_core._ops.precision import upcast
 from attn_core._ops.tokens import spatial
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
@@ -79,30 +80,28 @@ class ShuffleAttention(ImageLayer):
     def call(self, x: Tensor) -> Tensor:
         """Gate both halves of each group of `x`, then shuffle the channels."""
         x = self.to_channels_last(x)
-        *outer, channels = *ops.shape(x)[:-1], x.shape[-1]
-        groups = (*outer, self.groups, channels // self.groups)
-        first, second = ops.split(ops.reshape(x, groups), 2, axis=-1)  # (B, ..., groups, C / 2g)
+        precise, over = upcast(x), {"axis": spatial(x), "keepdims": True}
+        average = ops.mean(precise, **over)  # (B, 1, ..., C)
+        centred = precise - average
+        deviation = ops.sqrt(ops.mean(ops.square(centred), **over) + 1e-5)
+        of_value, of_average, bias = self._weights()
+        gate = ops.sigmoid(of_value / deviation * centred + (of_average * average + bias))
+        return self.from_channels_last(shuffle(x * ops.cast(gate, x.dtype)))
 
-        average = ops.mean(upcast(first), axis=spatial(x), keepdims=True)
-        first = first * self._gate(average, self.channel_scale, self.channel_bias)
-        second = second * self._gate(self._norm(second), self.spatial_scale, self.spatial_bias)
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the factors of the normalised value and of the mean, and the bias, by channel.
 
-        output = ops.concatenate([first, second], axis=-1)
-        output = ops.reshape(output, (*outer, 2, channels // 2))
-        output = ops.swapaxes(output, -1, -2)  # shuffle
-        output = ops.reshape(output, (*outer, channels))
-        return self.from_channels_last(output)
-
-    def _norm(self, x: Tensor) -> Tensor:
-        """Normalise each channel over the image, in at least float32."""
-        x = upcast(x)
-        over = {"axis": spatial(x)[:-1], "keepdims": True}  # not over the groups
-        x = x - ops.mean(x, **over)
-        variance = ops.mean(ops.square(x), **over)
-        return x * (ops.rsqrt(variance + 1e-5) * upcast(self.gamma)) + upcast(self.beta)
-
-    def _gate(self, x: Tensor, scale: keras.Variable, bias: keras.Variable) -> Tensor:
-        return ops.cast(ops.sigmoid(x * upcast(scale) + upcast(bias)), self.compute_dtype)
+        The first half of each group has no factor of the value, the second none of the mean.
+        """
+        scale, none = upcast(self.spatial_scale), ops.zeros(self.gamma.shape, self.gamma.dtype)
+        halves = (
+            (none, scale * self.gamma),
+            (self.channel_scale, none),
+            (self.channel_bias, scale * self.beta + self.spatial_bias),
+        )
+        rows = ops.stack([ops.concatenate([upcast(one) for one in half]) for half in halves])
+        of_value, of_average, bias = ops.unstack(for_each_group(rows, self.groups))
+        return of_value, of_average, bias
 
     def torch_names(self) -> TorchNames:
         """Name the parameters as wofmanaf/SA-Net does."""
