@@ -9,7 +9,9 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.entries import split_at
 from attn_core._ops.precision import softmax, upcast
+from attn_core._ops.tokens import to_tokens
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ANY_SPACE, ImageLayer, positions
 from attn_core.layers._children import child
@@ -113,13 +115,14 @@ class ResidualAttention(ImageLayer):
 
     def call(self, x: Tensor, return_attention_scores: bool = False) -> Tensor | tuple[Tensor, Any]:
         """Classify `x`."""
-        scores = self._scores(self.to_channels_last(x))  # (B, heads, classes, N)
-        attention = ops.stack(
-            [self._attend(scores[:, i], t) for i, t in enumerate(self.temperatures)], axis=1
-        )
-        logits = ops.mean(scores, axis=-1) + self.lam * ops.sum(scores * attention, axis=-1)
-        logits = ops.cast(ops.sum(logits, axis=1), x.dtype)  # (B, classes)
-        return self.result(logits, ops.cast(attention, x.dtype), return_attention_scores)
+        heads, classes = len(self.temperatures), self.num_classes
+        scores = self._scores(to_tokens(self.to_channels_last(x)))  # (B, N, heads * classes)
+        attention = self._attention(scores)
+        logits = ops.mean(scores, axis=1) + self.lam * ops.sum(scores * attention, axis=1)
+        logits = ops.sum(ops.reshape(logits, (-1, heads, classes)), axis=1)  # (B, classes)
+        attention = ops.reshape(attention, (-1, ops.shape(scores)[1], heads, classes))
+        attention = ops.cast(ops.transpose(attention, (0, 2, 3, 1)), x.dtype)
+        return self.result(ops.cast(logits, x.dtype), attention, return_attention_scores)
 
     def _scores(self, x: Tensor) -> Tensor:
         """Compute the scores of all heads at once, in at least float32."""
@@ -127,16 +130,23 @@ class ResidualAttention(ImageLayer):
         if self.normalize:  # the kernel has fewer numbers to divide than the scores
             squares = ops.sum(ops.square(kernel), axis=0)
             kernel = kernel * ops.rsqrt(ops.maximum(squares, 1e-24))
-        scores = ops.matmul(x, ops.cast(kernel, x.dtype))  # (B, ..., heads * classes)
-        shape = (ops.shape(x)[0], -1, len(self.classifiers), self.num_classes)
-        return ops.transpose(ops.reshape(upcast(scores), shape), (0, 2, 3, 1))
+        return upcast(ops.matmul(x, ops.cast(kernel, x.dtype)))
+
+    def _attention(self, scores: Tensor) -> Tensor:
+        """Compute the attention of all heads over N, of the shape of the scores."""
+        temperatures, classes = self.temperatures, self.num_classes
+        if len(temperatures) == 1:
+            return self._attend(scores, temperatures[0])
+        parts = split_at(scores, *(classes * head for head in range(1, len(temperatures))))
+        maps = [self._attend(*pair) for pair in zip(parts, temperatures, strict=True)]
+        return ops.concatenate(maps, axis=-1)
 
     def _attend(self, scores: Tensor, temperature: float) -> Tensor:
-        """Compute the attention of one head from its scores, `(B, classes, N)`."""
+        """Compute the attention of one head from its scores, `(B, N, classes)`, over N."""
         if temperature != math.inf:
-            return softmax(temperature * scores)
-        peaks = ops.cast(scores >= ops.max(scores, axis=-1, keepdims=True), scores.dtype)
-        return peaks / ops.sum(peaks, axis=-1, keepdims=True)
+            return softmax(temperature * scores, axis=1)
+        peaks = ops.cast(scores >= ops.max(scores, axis=1, keepdims=True), scores.dtype)
+        return peaks / ops.sum(peaks, axis=1, keepdims=True)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of the logits."""
