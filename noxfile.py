@@ -253,6 +253,14 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def playground(session: nox.Session) -> None:
+    """Measure the playground's times, docs/data/playground.json, on an idle machine."""
+    session.install(*groups("browser", "bench"))
+    env = {"PYTHONPATH": f"{ROOT}{os.pathsep}tests"}
+    session.run("python", "-m", "scripts.checks.playground", env=env)
+
+
+@nox.session
 def zensical(session: nox.Session) -> None:
     """Build the pages that `docs` has gathered into build/zensical/, with MkDocs' successor."""
     if not Path("build/docs").exists():

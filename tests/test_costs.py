@@ -1,7 +1,11 @@
 """The formulas of costs hold at other sizes and arguments than those of the worked example."""
 
+import base64
+import hashlib
 import json
 import re
+import tarfile
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -87,6 +91,30 @@ def test_another_archive_of_a_library(tmp_path, monkeypatch, archive):
     with pytest.raises(ValueError, match=r"the archive of d3 .* must have the integrity sha512-"):
         browser_libraries.unpack(browser_libraries.LIBRARIES[0], tmp_path / "archive.tgz")
     assert not (tmp_path / "npm").exists()
+
+
+def test_files_of_a_library(tmp_path, monkeypatch):
+    """All its files are kept, with the licence of the archive or, if it has none, with ours."""
+    monkeypatch.setattr(browser_libraries, "FOLDER", tmp_path / "npm")
+    with tarfile.open(tmp_path / "archive.tgz", "w:gz") as archive:
+        for name in ("dist/a.mjs", "dist/a.wasm", "LICENSE"):
+            (tmp_path / "file").write_text(name)
+            archive.add(tmp_path / "file", f"package/{name}")
+    content = (tmp_path / "archive.tgz").read_bytes()
+    integrity = f"sha512-{base64.b64encode(hashlib.sha512(content).digest()).decode()}"
+    about = {"name": "@of/one", "version": "1.0", "integrity": integrity, "licence": "MIT"}
+    one = browser_libraries.Library(**about, files=("dist/a.mjs", "dist/a.wasm"), use="a test")
+    (tmp_path / "ours.txt").write_text("ours")
+    other = replace(one, licence_text=tmp_path / "ours.txt")
+    for library, licence in ((one, "LICENSE"), (other, "ours")):
+        browser_libraries.unpack(library, tmp_path / "archive.tgz")
+        kept = {path.name: path.read_text() for path in (tmp_path / "npm").iterdir()}
+        assert kept == {
+            "one-1.0.mjs": "dist/a.mjs",
+            "one-1.0.wasm": "dist/a.wasm",
+            "one-1.0.LICENSE.txt": licence,
+        }
+        assert library.size == len("dist/a.mjs") + len("dist/a.wasm")
 
 
 def test_without_npm(tmp_path, monkeypatch):

@@ -23,17 +23,19 @@ class Library:
         name: Its name there.
         version: The version that the site ships.
         integrity: The SHA-512 of that version's archive, as npm writes it.
-        file: The file of the archive that the site loads.
+        files: The files of the archive that the site loads, each of another type.
         licence: Its licence, as SPDX names it.
         use: What the site does with it.
+        licence_text: The text of its licence, if the archive has none.
     """
 
     name: str
     version: str
     integrity: str
-    file: str
+    files: tuple[str, ...]
     licence: str
     use: str
+    licence_text: Path | None = None
 
     @property
     def short(self) -> str:
@@ -41,10 +43,25 @@ class Library:
         return self.name.rpartition("/")[2]
 
     @property
-    def paths(self) -> tuple[Path, Path]:
-        """Where the file and the text of its licence are kept."""
+    def kept(self) -> dict[str, Path]:
+        """Where each file of the archive is kept."""
         start = FOLDER / f"{self.short}-{self.version}"
-        return Path(f"{start}.js"), Path(f"{start}.LICENSE.txt")
+        return {file: Path(f"{start}{Path(file).suffix}") for file in self.files}
+
+    @property
+    def licence_file(self) -> Path:
+        """Where the text of its licence is kept."""
+        return FOLDER / f"{self.short}-{self.version}.LICENSE.txt"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All that is kept."""
+        return *self.kept.values(), self.licence_file
+
+    @property
+    def size(self) -> int:
+        """The bytes of what a page loads."""
+        return sum(path.stat().st_size for path in self.kept.values())
 
 
 LIBRARIES = (
@@ -52,7 +69,7 @@ LIBRARIES = (
         name="d3",
         version="7.9.2",
         integrity="sha512-ZKb/mONPVKzaO5UlcWcwN8bS4ezvQaYu+bsou+XgNABdGC800kwH651ADTbbTxMPHW13UlvbQafdmJQDk1w7Mg==",
-        file="dist/d3.min.js",
+        files=("dist/d3.min.js",),
         licence="ISC",
         use="what Observable Plot is made of",
     ),
@@ -60,16 +77,26 @@ LIBRARIES = (
         name="@observablehq/plot",
         version="0.6.17",
         integrity="sha512-/qaXP/7mc4MUS0s4cPPFASDRjtsWp85/TbfsciqDgU1HwYixbSbbytNuInD8AcTYC3xaxACgVX06agdfQy9W+g==",
-        file="dist/plot.umd.min.js",
+        files=("dist/plot.umd.min.js",),
         licence="ISC",
         use="draws the charts",
+    ),
+    Library(
+        name="onnxruntime-web",
+        version="1.30.0",
+        integrity="sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
+        # Without WebGPU: half as large. One thread needs no special headers from the server.
+        files=("dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"),
+        licence="MIT",
+        use="runs the networks of the playground",
+        licence_text=Path(__file__).with_name("onnxruntime-web.LICENSE.txt"),
     ),
 )
 """In the order in which a page loads them."""
 
 
 def fetch(library: Library) -> None:
-    """Bring the file of a library and its licence into `FOLDER`, if they are not there yet.
+    """Bring the files of a library and its licence into `FOLDER`, if they are not there yet.
 
     Raises:
         FileNotFoundError: If npm is not installed.
@@ -89,7 +116,7 @@ def fetch(library: Library) -> None:
 
 
 def unpack(library: Library, archive: Path) -> None:
-    """Put the file of a library and its licence into `FOLDER`, if the archive is the expected one.
+    """Put the files of a library and its licence into `FOLDER`, if the archive is the expected one.
 
     Raises:
         ValueError: If it is not.
@@ -102,8 +129,11 @@ def unpack(library: Library, archive: Path) -> None:
         )
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive) as files:
-        for name, path in zip((library.file, "LICENSE"), library.paths, strict=True):
+        for name, path in library.kept.items():
             path.write_bytes(files.extractfile(f"package/{name}").read())
+        own = library.licence_text
+        text = own.read_bytes() if own else files.extractfile("package/LICENSE").read()
+        library.licence_file.write_bytes(text)
 
 
 def copy(target: Path) -> None:

@@ -24,6 +24,7 @@ from scripts.mutants import report
 from scripts.site import (
     browser_libraries,
     cards,
+    eight,
     export_support,
     field,
     licences,
@@ -31,6 +32,7 @@ from scripts.site import (
     mechanism_pages,
     peer_times,
     plain_numpy,
+    playground,
     proof_explorer,
     recorded_results,
     tutorials,
@@ -253,6 +255,12 @@ def add(page: str, text: str) -> None:
         file.write(f"\n{text}\n")
 
 
+def put(page: str, mark: str, text: str) -> None:
+    """Put text in the place of a mark on a page of docs/."""
+    path = TARGET / page
+    path.write_text(path.read_text().replace(mark, text))
+
+
 def main() -> None:
     """Write all pages and the settings."""
     shutil.rmtree(TARGET, ignore_errors=True)
@@ -260,9 +268,12 @@ def main() -> None:
     shutil.copytree(ROOT / "docs", TARGET, ignore=not_shown)
     SETTINGS.write_text(settings())
     if map_pictures.FOLDER.exists():
-        pictures = shutil.ignore_patterns("*.json")
+        pictures = shutil.ignore_patterns("*.json", map_pictures.NETWORKS)
         shutil.copytree(map_pictures.FOLDER, TARGET / "maps", ignore=pictures)
         map_pictures.write_small(TARGET / "maps" / "small")
+        playground.write(TARGET / "assets" / "playground")
+        add("playground.md", playground.section())
+        put("index.md", "<!-- eight -->", eight.section())
     (TARGET / "mechanisms").mkdir()
     for mechanism in catalog.MECHANISMS:
         page = mechanism_pages.page(mechanism)

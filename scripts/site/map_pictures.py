@@ -1,4 +1,4 @@
-"""Train each mechanism that has an attention map for some seconds, and draw its maps.
+"""Train each mechanism that has an attention map for some seconds, draw its maps, and export them.
 
 python -m scripts.site.map_pictures             what has changed, into build/maps/
 python -m scripts.site.map_pictures se cbam     only these mechanisms
@@ -11,7 +11,6 @@ import inspect
 import json
 import multiprocessing
 import os
-import re
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -31,6 +30,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from scripts.site import eight, map_networks
+
 FOLDER = Path(__file__).parents[2] / "build" / "maps"
 PHOTOGRAPHS = ("china", "flower")
 WHOLE = (128, 192)
@@ -38,6 +39,8 @@ WHOLE = (128, 192)
 HEIGHT, WIDTH = 48, 72
 """Size of what it sees: a piece, or a whole photograph made smaller."""
 STEPS, BATCH = 100, 16
+GRID = HEIGHT // 4, WIDTH // 4
+"""Rows and columns of positions at the mechanism, after two convolutions of stride 2."""
 QUERY = {"china": (30, 24), "flower": (24, 36)}
 """The pixel whose attention is drawn: on the pagoda, and on the flower."""
 PANELS = 4
@@ -46,6 +49,8 @@ LEARNT = 0.7
 """Least share of right answers over all steps: a network below it has not learnt its task."""
 LIMIT = 60_000
 """Largest size of a picture, in bytes."""
+NETWORKS = "networks"
+"""The folder of the networks of maps, in `FOLDER`."""
 CHANNELS_LAST = {"data_format": "channels_last"}
 
 
@@ -59,7 +64,7 @@ def mechanisms() -> Iterator[Mechanism]:
 
 
 def main(keys: list[str]) -> None:
-    """Draw the maps that are missing or older than what they depend on, one process a core."""
+    """Make what is missing or older than what it depends on, one process a core."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     outdated = [m.key for m in mechanisms() if m.key in (keys or m.key) and is_outdated(m)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -80,28 +85,50 @@ def is_outdated(mechanism: Mechanism) -> bool:
 
 
 def draw(key: str) -> None:
-    """Write the picture of a mechanism, and the facts of its caption."""
+    """Write the picture of a mechanism, the facts of its caption, and its network of maps."""
     mechanism = catalog.get(key)
-    picture, facts = drawn(mechanism)
+    model, accuracy = trained(mechanism)
+    picture, what = drawn(model)
     (FOLDER / f"{key}.png").write_bytes(picture)
-    facts = {"version": version(mechanism), **facts}
+    if key in eight.EIGHT:
+        write_for_home(model, key)
+    facts = {
+        "version": version(mechanism),
+        "accuracy": accuracy,
+        "steps": STEPS,
+        "parameters": model.count_params(),
+        "what": what,
+        **map_networks.export(model, key, (HEIGHT, WIDTH), FOLDER / NETWORKS),
+    }
     (FOLDER / f"{key}.json").write_text(json.dumps(facts))
-    print(f"{key}: {facts['accuracy']:.1%}, {len(picture) // 1024} kB", flush=True)
+    print(f"{key}: {accuracy:.1%}, {len(picture) // 1024} kB", flush=True)
+
+
+def write_for_home(model: keras.Model, key: str) -> None:
+    """Write the picture of a mechanism for the home page, and the photograph alone."""
+    folder, name = FOLDER / eight.PICTURES, PHOTOGRAPHS[0]
+    folder.mkdir(exist_ok=True)
+    image = photograph(name, eight.SIZE)
+    _, drawing = drawings(model, name)[eight.EIGHT[key][0]]
+    (folder / f"{key}.webp").write_bytes(eight.picture(image, drawing))
+    (folder / f"{eight.PHOTOGRAPH}.webp").write_bytes(eight.picture(image))
 
 
 def version(mechanism: Mechanism) -> str:
     """Return a hash of what a picture depends on."""
     cls = getattr(layers, mechanism.principal)
-    sources = [Path(inspect.getfile(one)).read_text() for one in (cls, pictures, describe)]
+    sources = [
+        Path(inspect.getfile(one)).read_text()
+        for one in (cls, pictures, describe, eight, map_networks)
+    ]
     sources += [Path(__file__).read_text(), repr(arguments(mechanism)), keras.__version__]
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()[:16]
 
 
 @cache
-def photographs() -> dict[str, np.ndarray]:
-    """Return the photographs that come with scikit-learn, values from 0 to 1."""
-    images = {name: load_sample_image(f"{name}.jpg") for name in PHOTOGRAPHS}
-    return {name: resized(image.astype("float32") / 255, WHOLE) for name, image in images.items()}
+def photograph(name: str, size: tuple[int, int] = WHOLE) -> np.ndarray:
+    """Return one of the photographs that come with scikit-learn, values from 0 to 1."""
+    return resized(load_sample_image(f"{name}.jpg").astype("float32") / 255, size)
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -124,12 +151,12 @@ def pieces() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _piece(label: int, top: int, left: int) -> np.ndarray:
-    return photographs()[PHOTOGRAPHS[label]][top : top + HEIGHT, left : left + WIDTH]
+    return photograph(PHOTOGRAPHS[label])[top : top + HEIGHT, left : left + WIDTH]
 
 
 def arguments(mechanism: Mechanism) -> dict:
     """Return the arguments of a mechanism in the network."""
-    required = LAYERS[mechanism.principal].required(Size(HEIGHT // 4, WIDTH // 4, 32))
+    required = LAYERS[mechanism.principal].required(Size(*GRID, 32))
     classes = {"num_classes": 2} if mechanism.family == "heads" else {}
     return {**mechanism.small, **required, **classes}
 
@@ -153,8 +180,8 @@ def network(mechanism: Mechanism) -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(2)(y))
 
 
-def drawn(mechanism: Mechanism) -> tuple[bytes, dict]:
-    """Train, and return the picture and the facts of its caption."""
+def trained(mechanism: Mechanism) -> tuple[keras.Model, float]:
+    """Return a trained network, and the share of its right answers over all steps."""
     images, labels = pieces()
     model = network(mechanism)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -163,20 +190,19 @@ def drawn(mechanism: Mechanism) -> tuple[bytes, dict]:
     accuracy = history["accuracy"][-1]  # over all steps, those of the beginning included
     if accuracy < LEARNT:
         raise RuntimeError(f"{mechanism.key} is right in {accuracy:.1%} of its steps only")
+    return model, accuracy
 
+
+def drawn(model: keras.Model) -> tuple[bytes, list[str]]:
+    """Return the picture of the maps of a trained network, and what it shows."""
     rows = [row for name in PHOTOGRAPHS for row in drawings(model, name)]
-    facts = {
-        "accuracy": accuracy,
-        "steps": STEPS,
-        "parameters": model.count_params(),
-        "what": list(dict.fromkeys(title(drawing) for _, drawing in rows)),
-    }
-    return compressed(figure_of(rows)), facts
+    what = [map_networks.title(drawing.what) for _, drawing in rows]
+    return compressed(figure_of(rows)), list(dict.fromkeys(what))
 
 
 def drawings(model: keras.Model, name: str) -> list[tuple[np.ndarray, Drawing]]:
     """Return a photograph and how each map of the model is drawn for it."""
-    image = resized(photographs()[name], (HEIGHT, WIDTH))
+    image = resized(photograph(name), (HEIGHT, WIDTH))
     ((_, one),) = record(model, image[None]).items()
     rows = []
     for index in range(len(one.each)):
@@ -187,17 +213,12 @@ def drawings(model: keras.Model, name: str) -> list[tuple[np.ndarray, Drawing]]:
     return rows
 
 
-def title(drawing: Drawing) -> str:
-    """Return what is drawn, the same for all photographs."""
-    return re.sub(r" at \(\d+, \d+\)", ", framed", drawing.what)
-
-
 def figure_of(rows: list[tuple[np.ndarray, Drawing]]) -> Figure:
     """Return a figure of a line for each map and photograph, the photograph first."""
     figure = Figure(figsize=(8, 1.75 * len(rows)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, (image, drawing) in zip(parts, rows, strict=True):
-        part.suptitle(title(drawing), x=0.01, ha="left", fontsize=8)
+        part.suptitle(map_networks.title(drawing.what), x=0.01, ha="left", fontsize=8)
         panels = dict(list(drawing.panels.items())[:PANELS])
         if drawing.kind != "image":  # which does not show the photograph
             left, part = part.subfigures(1, 2, width_ratios=(1, PANELS))

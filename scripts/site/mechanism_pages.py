@@ -284,8 +284,9 @@ def seen(mechanism: Mechanism) -> str:
         f"flower.jpg: {what}. The layer is part of a network of {facts['parameters']:,} "
         "parameters, with two convolutions of stride 2 before it and a classifier after it. The "
         f"network was trained for {facts['steps']} steps to decide which of the two photographs a "
-        "small piece comes from. What a layer attends to depends on the task: you can [draw the "
-        "maps of your own model](../visualize.md)."
+        "small piece comes from. [Try it on another picture]"
+        f"(../playground.md?mechanism={mechanism.key}), or [draw the maps of your own "
+        "model](../visualize.md): what a layer attends to depends on the task."
     )
 
 

@@ -83,6 +83,7 @@ globalThis.checks = {
       [".flow .line", "stroke", 3],
       [".flow .head", "fill", 3],
       [".chart text, .costs :is(span, dt, dd, p:not([hidden]))", "color", 4.5],
+      [".playground :is(label, output, span, p:not([hidden])), .eight > *", "color", 4.5],
       [".legend path, .chart:not([data-key]) [aria-label=dot] path", "fill", 3],
       [".chart [aria-label=line] path", "stroke", 3],
     ].flatMap(([marks, property, least]) => [...document.querySelectorAll(marks)]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 DESKTOP, PHONE = 1280, 390
 CHECKS = Path(__file__).with_name("checks.js")
-DRAWN = """[...document.querySelectorAll(".chart, .costs")].every(
-  (one) => one.querySelector("svg[role=group], dd, [role=alert]:not([hidden])"))"""
-"""Whether the charts are drawn and the costs are computed, on a page that has them."""
+DRAWN = """[...document.querySelectorAll(".chart, .costs, .playground")].every(
+  (one) => one.querySelector("svg[role=group], dd, canvas, [role=alert]:not([hidden])"))"""
+"""Whether charts and playground are drawn and costs computed, on a page that has them."""
 
 
 class Window:

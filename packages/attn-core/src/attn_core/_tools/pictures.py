@@ -253,11 +253,11 @@ def _draw_over_image(
         drawn = show_weights(axes, image, weights, low, high)
     if drawing.frame:
         for axes in (original, *places):
-            _frame(axes, image, *drawing.frame)
+            show_frame(axes, image, *drawing.frame)
     _color_bar(part, drawn, places)
 
 
-def _frame(axes: Axes, image: np.ndarray, cell: tuple[int, int], grid: tuple[int, int]) -> None:
+def show_frame(axes: Axes, image: np.ndarray, cell: tuple[int, int], grid: tuple[int, int]) -> None:
     """Frame a cell of a grid over the image."""
     from matplotlib.patches import Rectangle
 
