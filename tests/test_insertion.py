@@ -207,7 +207,7 @@ def test_a_sum_of_equally_long_paths_is_no_residual_branch():
 
 def test_a_model_of_activations_alone_has_its_output_as_head():
     inputs = keras.Input((8, 8, 4))
-    outputs = layers.Softmax(name="last")(layers.ReLU()(inputs))
+    outputs = layers.ReLU(name="last")(layers.Softmax()(inputs))
     heads = PLACES["head"](trace(keras.Model(inputs, outputs)))
     assert [call.layer.name for call in heads] == ["last"]
 
@@ -506,6 +506,10 @@ PREDICTIONS = {
     "operation": lambda x: ops.softmax(conv()(x)),
     "resized": lambda x: layers.Softmax()(layers.UpSampling2D(2)(conv()(x))),
     "resized logits": lambda x: layers.UpSampling2D(2, interpolation="bilinear")(conv()(x)),
+    "normalized": lambda x: layers.Softmax()(layers.BatchNormalization()(conv()(x))),
+    "summed": lambda x: layers.Softmax()(layers.Add()([conv()(x), conv()(x)])),
+    "averaged": lambda x: layers.Average()([conv(activation="softmax")(x) for _ in range(2)]),
+    "wrapped": lambda x: layers.TimeDistributed(layers.Dense(3, activation="softmax"))(x),
     "reshaped": lambda x: layers.Reshape((64, 3))(conv(activation="softmax")(x)),
     "transposed": lambda x: layers.Conv2DTranspose(3, 2, 2, activation="sigmoid")(x),
     "dense": lambda x: layers.Dense(3, activation="softmax")(x),
@@ -519,16 +523,16 @@ PREDICTIONS = {
 """What makes predictions of features, for each position or pooled."""
 
 
-@pytest.mark.parametrize("end", PREDICTIONS.values(), ids=PREDICTIONS)
+@pytest.mark.parametrize("end", PREDICTIONS)
 def test_head_of_predictors(end):
     """Attention acts on the last features, and not on predictions: probabilities sum to one."""
-    model = predictor(end)
+    model = predictor(PREDICTIONS[end])
     inserted = insert_attention(model, "se", "head", reduction=2)
     assert new_layers(model, inserted) in (["decoded_se"], ["dropout_se"], ["dropout_1_se"])
     assert inserted.output_names == model.output_names
     for output, expected in zip(inserted.outputs, model.outputs, strict=True):
         assert output.shape == expected.shape
-    if end in (PREDICTIONS["softmax"], PREDICTIONS["activation"], PREDICTIONS["pooled"]):
+    if end in ("softmax", "activation", "pooled", "normalized", "summed", "averaged", "wrapped"):
         np.testing.assert_allclose(run(inserted, images(model)).sum(-1), 1, rtol=1e-5)
 
 
@@ -539,6 +543,10 @@ FEATURES = {
     "pooled": lambda x: layers.GlobalAveragePooling2D()(conv(4, 3, name="last")(x)),
     "mean": lambda x: layers.Dense(2)(ops.mean(conv(name="last")(x), (1, 2))),
     "maximum": lambda x: layers.Dense(2)(ops.max(conv(name="last")(x), axis=[1, 2], keepdims=True)),
+    "axis by axis": lambda x: layers.Dense(2)(ops.max(ops.mean(conv(name="last")(x), 1), 1)),
+    "average of all": lambda x: layers.Flatten()(
+        layers.AveragePooling2D(8)(conv(4, 3, name="last")(x))
+    ),
     "flattened": lambda x: layers.Dense(2)(layers.Reshape((-1,))(conv(name="last")(x))),
     "operation": lambda x: layers.Dense(2)(ops.reshape(conv(name="last")(x), (-1, 192))),
 }
@@ -561,6 +569,26 @@ def test_head_of_volo_comes_before_its_dense_classifier():
     model = VOLO(**TINY["VOLO"], num_classes=3)
     calls = PLACES["head"](trace(model))
     assert [call.layer.name for call in calls] == ["norm"]
+
+
+def test_head_of_a_correction_of_the_image():
+    """The output of a network that removes noise is no feature, but its last convolution."""
+    inputs = keras.Input((8, 8, 3))
+    noise = conv(3, 3, name="noise")(conv(4, 3, activation="relu", name="last")(inputs))
+    inserted = insert_attention(keras.Model(inputs, inputs - noise), "se", "head", reduction=2)
+    assert "last_se" in [layer.name for layer in inserted.layers]
+    assert "subtract_se" not in [layer.name for layer in inserted.layers]
+
+
+@pytest.mark.parametrize("end", ["softmax", "pooled"])
+@pytest.mark.parametrize("behind", [layers.UpSampling2D, layers.Softmax, layers.Identity])
+def test_head_of_a_nested_predictor_is_refused(end, behind):
+    """What comes behind the model is no feature."""
+    inputs = keras.Input((8, 8, 3))
+    outputs = predictor(PREDICTIONS[end])(inputs)
+    outputs = outputs if end == "pooled" else behind()(outputs)
+    with pytest.raises(ValueError, match=r"places of its own.*insert into it first"):
+        insert_attention(keras.Model(inputs, outputs), "se", "head")
 
 
 def test_a_classifier_that_takes_the_image_has_no_features_before_it():
@@ -608,13 +636,46 @@ def test_names_with_dots():
             assert run(inserted, images(model)).shape == (2, 2)
 
 
-def test_lambda_layers_are_copied():
-    inputs = keras.Input((8, 8, 3))
+def closures():
+    """Return layers with code of the user's, which no configuration can hold."""
     half = 0.5
-    x = layers.Lambda(lambda x, add: half * x + add, arguments={"add": 1.0}, name="half")(inputs)
+    image = keras.Input((8, 8, 3))
+    scaled = layers.Lambda(lambda x, add: half * x + add, arguments={"add": 1.0}, name="half")
+    return {
+        "lambda": scaled,
+        "functional": keras.Model(image, scaled(image)),
+        "sequential": keras.Sequential([image, scaled]),
+        "wrapped": layers.TimeDistributed(scaled),
+        "deep": keras.Sequential([image, layers.TimeDistributed(scaled)]),
+        "activation": conv(activation=lambda x: half * x),
+        "regularizer": conv(kernel_regularizer=lambda x: half * ops.sum(x * x)),
+    }
+
+
+@pytest.mark.parametrize("kind", closures())
+def test_code_of_the_user_is_copied(kind):
+    inputs = keras.Input((8, 8, 3))
+    x = closures()[kind](inputs)
     model = keras.Model(inputs, layers.GlobalAveragePooling2D()(conv(4, name="conv")(x)))
     inserted = insert_attention(model, layers.Identity, "conv")
     np.testing.assert_array_equal(run(inserted, images(model)), run(model, images(model)))
+    assert len(inserted.losses) == len(model.losses)
+
+
+def test_nested_models_stay_as_they_are():
+    """Their names, their classes and which layers of them are frozen."""
+    image = keras.Input((8, 8, 3), name="image")
+    body = keras.Sequential([image, conv(4, name="one"), conv(4, name="two")], name="body")
+    body.get_layer("one").trainable = False
+    both = keras.Model(image, body(image), name="both")
+    x = layers.GlobalAveragePooling2D()(conv(4, name="conv")(both(image)))
+    inserted = insert_attention(keras.Model(image, x), layers.Identity, "conv")
+    twin = inserted.get_layer("both").get_layer("body")
+    assert type(twin) is keras.Sequential
+    assert [layer.trainable for layer in twin.layers] == [False, True]
+    body.trainable = False
+    inserted = insert_attention(keras.Model(image, x), layers.Identity, "conv")
+    assert not inserted.get_layer("both").trainable_weights
 
 
 class Closed(layers.Layer):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import partial
+from inspect import isfunction
 from itertools import count
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,9 +14,10 @@ import keras
 from attn_core import catalog
 from attn_core._tools.adapter import call_on_image, takes_tokens
 from attn_core._tools.creation import resolve
-from attn_core._tools.places import PLACES, Call, copy_inputs, trace
+from attn_core._tools.places import PLACES, Call, copy_inputs, last_weighted, trace
 from attn_core._weights.plain import full_precision
 from attn_core.layers._base import ImageLayer
+from attn_core.layers._trainable import set_trainable_flags, trainable_flags
 
 
 def insert_attention(
@@ -192,14 +194,14 @@ def _choose(calls: list[Call], where: Any, model: keras.Model) -> list[Call]:
     """Return the calls after which to insert."""
     received = f"where={where!r}"
     if isinstance(where, str) and where in PLACES:
-        inner = [] if where == "head" else _nested(calls, where)
+        found = PLACES[where](calls)
+        inner = _nested(last_weighted(found) if where == "head" and found else calls, where)
         if inner:
             raise _error(
                 f"the nested model {inner[0]!r} has places of its own, which are not looked into: "
                 "insert into it first, then build the model around it.",
                 received,
             )
-        found = PLACES[where](calls)
     elif isinstance(where, str):
         found = [c for c in calls if c.layer.name == where or fnmatchcase(c.layer.name, where)]
     elif callable(where):
@@ -222,10 +224,18 @@ def _choose(calls: list[Call], where: Any, model: keras.Model) -> list[Call]:
 
 
 def _nested(calls: list[Call], place: str) -> list[str]:
-    """Return the names of the models within the model that have a place."""
+    """Return the names of the models within the model, among the calls, in which a place is.
+
+    The output of such a model may be its head itself: attention comes behind it then.
+    """
     models = dict.fromkeys(call.layer for call in calls if isinstance(call.layer, keras.Model))
-    known = [model for model in models if getattr(model, "inputs", None)]
-    return [model.name for model in known if PLACES[place](trace(_functional(model)))]
+    known = {one: trace(_functional(one)) for one in models if getattr(one, "inputs", None)}
+    inner = {one: PLACES[place](calls) for one, calls in known.items()}
+    return [
+        one.name
+        for one, found in inner.items()
+        if any(place != "head" or not call.is_output for call in found)
+    ]
 
 
 def _attend(
@@ -274,9 +284,18 @@ def _copy_of(layer: keras.Operation, name: str) -> keras.Operation:
             name=name,
             dtype=layer.dtype_policy,
         )
+    if isinstance(layer, keras.Model) and _is_of_keras(type(layer)) and layer.inputs:
+        return _copy_of_model(layer, name)
     try:
-        config = layer.get_config()
-        return type(layer).from_config(config if name == layer.name else {**config, "name": name})
+        config = {**layer.get_config(), "name": name}
+        if isinstance(layer, keras.layers.Wrapper) and _is_of_keras(type(layer)):
+            del config["layer"]
+            return type(layer)(_copy_of(layer.layer, layer.layer.name), **config)
+        # A function of the user's is not found by its name, and a lambda has none.
+        values = {key: getattr(layer, key, None) for key in config}
+        functions = {key: one for key, one in values.items() if isfunction(one)}
+        config |= {key: one for key, one in functions.items() if not _is_of_keras(one)}
+        return type(layer).from_config(config)
     except Exception as error:  # of any kind: the layer's code is the user's
         kind = type(layer).__name__
         raise _error(
@@ -286,6 +305,29 @@ def _copy_of(layer: keras.Operation, name: str) -> keras.Operation:
             f"{kind}.get_config return all of its arguments.",
             f"{type(error).__name__}: {str(error).strip().splitlines()[0]}",
         ) from error
+
+
+def _is_of_keras(thing: Any) -> bool:
+    """Return whether a class or function is one of Keras' own."""
+    return thing.__module__.startswith("keras.")
+
+
+def _copy_of_model(model: keras.Model, name: str) -> keras.Model:
+    """Return a model of copies of the layers of a functional or sequential one, under a name."""
+
+    def copy(layer: keras.Operation) -> keras.Operation:
+        return _copy_of(layer, layer.name)
+
+    if isinstance(model, keras.Sequential):
+        (x,) = model.inputs
+        first = keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name)
+        twin = keras.Sequential([first, *map(copy, model.layers)], name=name)
+    else:
+        graph = keras.Model(model.input, model.output, name=name)
+        twin = keras.models.clone_model(graph, copy_inputs(graph), clone_function=copy)
+    twin.trainable = model.trainable
+    set_trainable_flags(twin, trainable_flags(model))
+    return twin
 
 
 def _refuse_shared_parts(model: keras.Model) -> None:
@@ -307,7 +349,12 @@ def _refuse_shared_parts(model: keras.Model) -> None:
 
 def _copy_state(layer: keras.layers.Layer, twin: keras.layers.Layer) -> None:
     """Copy all weights and assets of a layer, as saving and loading it would."""
-    pairs = zip(layer._flatten_layers(), twin._flatten_layers(), strict=True)
+
+    def parts(one: keras.layers.Layer) -> list[keras.layers.Layer]:
+        """Return the layers with a state; two models may share others, such as an `Input`."""
+        return [x for x in one._flatten_layers() if x.weights or hasattr(x, "save_assets")]
+
+    pairs = zip(parts(layer), parts(twin), strict=True)
     for part, other in pairs:  # after `set_weights`, Normalization would not know its new mean
         weights: dict[str, Any] = {}
         part.save_own_variables(weights)

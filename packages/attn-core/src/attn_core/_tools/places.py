@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import keras
@@ -15,7 +15,10 @@ ADDITIONS = frozenset(("Add", "CustomScaleLayer"))  # the latter is InceptionRes
 CONVOLUTIONS = frozenset(("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"))
 DROPOUTS = frozenset(("Dropout", "SpatialDropout1D", "SpatialDropout2D", "StochasticDepth"))
 POOLINGS = ("Pooling1D", "Pooling2D", "Pooling3D", "MaxPool", "AveragePool")
-REDUCTIONS = frozenset(("Mean", "Max", "Amax", "Sum", "Average", "Reshape"))
+SUMS = frozenset(("Mean", "Max", "Amax", "Sum", "Average"))
+FLATTENINGS = frozenset(("Flatten", "Reshape"))
+MERGES = ADDITIONS | {"Subtract", "Average", "Maximum", "Minimum", "Concatenate"}
+NORMS = frozenset(("BatchNormalization", "LayerNormalization", "GroupNormalization"))
 CLASSIFIERS = frozenset(("Dense", "EinsumDense", *CONVOLUTIONS)) | frozenset(
     ("Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "SeparableConv1D")
 )
@@ -53,9 +56,14 @@ class Call:
     is_output: bool = False
 
     @property
+    def core(self) -> keras.Operation:
+        """The layer, or the one within a wrapper such as `TimeDistributed`."""
+        return self.layer.layer if isinstance(self.layer, keras.layers.Wrapper) else self.layer
+
+    @property
     def kind(self) -> str:
-        """The name of the layer's class."""
-        return type(self.layer).__name__
+        """The name of the class of the layer, or of the one within a wrapper."""
+        return type(self.core).__name__
 
     @property
     def shape(self) -> Shape:
@@ -69,23 +77,34 @@ class Call:
 
     @property
     def ends(self) -> bool:
-        """Whether its output is neither an image nor tokens: a global pooling, or a flattening.
+        """Whether it makes one position of several: a global pooling, or a flattening.
 
         A mean or maximum over all positions, as in `keras.ops.mean(x, (1, 2))`, is a pooling.
         """
-        if self.kind in REDUCTIONS and self.inputs and len(self.inputs[0].shape) > 2:
-            return all(side == 1 for side in self.size)
-        return self.kind == "Flatten" or (self.pools and self.kind.startswith("Global"))
+        if not self.inputs or len(self.inputs[0].shape) < 3:
+            return False
+        pools = self.pools or self.kind in SUMS | FLATTENINGS
+        return pools and all(side == 1 for side in self.size)
 
     @property
     def activation(self) -> str:
         """The name of the layer's own activation; empty if it has none."""
-        return getattr(getattr(self.layer, "activation", None), "__name__", "")
+        return getattr(getattr(self.core, "activation", None), "__name__", "")
 
     @property
     def gives_probabilities(self) -> bool:
         """Whether it ends with an activation that is used for predictions, not for features."""
         return self.kind in SQUASHINGS or self.activation in PROBABILITIES
+
+    @property
+    def corrects_input(self) -> bool:
+        """Whether it adds something to an input of the model, or subtracts it from that."""
+        return self.kind in ("Add", "Subtract") and len(self.parents) < len(self.inputs)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """The weights of the layer; operations have none."""
+        return getattr(self.layer, "weights", [])
 
     @property
     def size(self) -> Shape:
@@ -208,7 +227,7 @@ def _is_bottleneck(call: Call) -> bool:
     """
     if call.kind != "BatchNormalization" or not call.parents:
         return False
-    before = getattr(call.parents[0].layer, "kernel_size", None)
+    before = getattr(call.parents[0].core, "kernel_size", None)
     after = {child.kind for child in _attended(call).children}  # the next block, and its addition
     return before == (1, 1) and bool(after & CONVOLUTIONS) and after <= CONVOLUTIONS | ADDITIONS
 
@@ -236,41 +255,61 @@ def heads(calls: list[Call]) -> list[Call]:
     """Return the last features: what goes into the global pooling or flattening, if there is one.
 
     Otherwise the model predicts for each position, and its last features go into its classifier;
-    or its output are the last features. A classifier may also come before the pooling.
+    or its output are the last features. A classifier may also come before the pooling. Where
+    probabilities come from no known classifier, the features are not known.
     """
     ends = _pooled(calls) or [call for call in calls if not call.children and len(call.shape) > 2]
-    classifiers = {end: _classifier(end) for end in ends}
+    classifiers = {end: _classifiers(end) for end in ends}
     found: dict[Call, None] = {}
-    for end, classifier in classifiers.items():
-        found |= dict.fromkeys([end] if classifier is None else classifier.parents[:1])
-    known = [*classifiers.values(), *_behind(*ends)]
-    last = [call for call in found if all(child in known for child in call.children)]
+    for end, last in classifiers.items():
+        if last:
+            found |= dict.fromkeys(parent for one in last for parent in one.parents[:1])
+        elif not end.gives_probabilities or end.weights:
+            found[end] = None
+    known = {*chain(*classifiers.values()), *_behind(*ends)}
+    last = [call for call in found if known.issuperset(call.children)]
     return last or list(found)  # features that go into later ones too are not the last
 
 
-def _classifier(end: Call) -> Call | None:
-    """Return the layer that turns features into the predictions that a call ends; or `None`.
+def _classifiers(end: Call) -> list[Call]:
+    """Return the layers that turn features into the predictions that a call ends, if it does.
 
-    It is a convolution or dense layer, behind which there are only layers without weights. Where
-    the graph does not tell predictions from features, they are features.
+    They are convolutions or dense layers, behind which there are only layers without weights. What
+    becomes probabilities may also pass norms, and be the sum of several predictions. Where the
+    graph does not tell predictions from features, they are features.
     """
     later = _behind(end)
-    if any(getattr(call.layer, "weights", ()) for call in later):
-        return None
-    call, probable, rectified = end, any(one.gives_probabilities for one in later), False
-    while call.kind not in CLASSIFIERS:
-        if call.kind not in FINISHES | ACTIVATIONS | DROPOUTS or len(call.parents) != 1:
-            return None
+    if any(call.weights for call in later):
+        return []
+    found: dict[Call, None] = {}
+    waiting = [(end, any(call.gives_probabilities for call in later), True)]
+    while waiting:
+        call, probable, direct = waiting.pop()
         probable = probable or call.gives_probabilities
-        rectified = rectified or (call.kind in ACTIVATIONS and not call.gives_probabilities)
-        call = call.parents[0]
-    if probable or call.activation in PROBABILITIES:
-        return call
-    if rectified or call.activation not in ("linear", ""):
-        return None
-    # What goes into a pooling may be the output of a convolution, and still be features.
-    pointwise = set(getattr(call.layer, "kernel_size", (1,))) == {1}
-    return call if pointwise or not end.children else None
+        if call.kind in CLASSIFIERS:
+            # What goes into a pooling may be the output of a convolution, and still be features.
+            pointwise = set(getattr(call.core, "kernel_size", (1,))) == {1}
+            linear = direct and call.activation in ("linear", "")
+            if not (probable or (linear and (pointwise or not end.children))):
+                return []
+            found[call] = None
+        elif call.parents and call.kind in FINISHES | ACTIVATIONS | DROPOUTS | NORMS | MERGES:
+            direct = direct and (call.kind in FINISHES | DROPOUTS or call.corrects_input)
+            waiting += [(parent, probable, direct) for parent in call.parents]
+        else:
+            return []
+    return list(found)
+
+
+def last_weighted(ends: list[Call]) -> list[Call]:
+    """Return, for calls behind which there are no weights, the last call before each that has."""
+    found = []
+    for call in ends:
+        if not any(one.weights for one in _behind(call)):
+            while not call.weights and len(call.parents) == 1:
+                call = call.parents[0]
+            found.append(call)
+    return found
 
 
 def _behind(*calls: Call) -> list[Call]:
@@ -293,8 +332,12 @@ def _pooled(calls: list[Call]) -> list[Call]:
         if behind.intersection(call.parents):
             behind.add(call)
         elif _all(call.children, "ends"):
-            found.append(call)
             behind.update(call.children)
+            while (
+                call.kind in SUMS and len(call.shape) < len(call.inputs[0].shape) and call.parents
+            ):
+                call = call.parents[0]  # one axis after the other
+            found.append(call)
     return found
 
 
