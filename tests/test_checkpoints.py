@@ -125,9 +125,17 @@ def test_variants_know_what_timm_expects():
     expected = Preprocess(256, 0.888, "bicubic", mean=(0.0,) * 3, std=(1.0,) * 3)
     assert model.preprocess == expected
     assert models.MobileViTv2.from_variant("mobilevitv2_050", in_channels=1).preprocess is None
+    known = {}
     for name, network in vars(models).items():
         if name in TINY:
             assert set(network.PREPROCESS) <= set(network.VARIANTS)
+            known |= network.PREPROCESS
+    assert known["swin_b"] == Preprocess(224, 0.9)
+    assert known["van_b2"] == Preprocess(224, 0.9, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert known["nat_tiny"] == known["gfnet_h_b"] == known["cotnet_101"] == Preprocess(224)
+    assert (known["vip_m7"].crop, known["vip_l7"].crop) == (0.9, 0.875)
+    assert known["eca_resnet_101"] == Preprocess(224, interpolation="bilinear")
+    assert "resnet_50" not in known
 
 
 def test_the_size_of_the_network_is_that_of_its_images():

@@ -26,6 +26,7 @@ from attn_core.layers._children import child
 from attn_core.layers._convolution import Conv2D
 from attn_core.models._arguments import checked
 from attn_core.models._base import AttentionModel, Graph
+from attn_core.models._preprocess import Preprocess
 from attn_core.models._resnet_parts import Bottleneck, stages, stem
 
 Options = Mapping[str, Any]
@@ -280,6 +281,12 @@ class AttentionResNet(AttentionModel):
             ("gc_resnet", {"attention": (None, "gc", "gc", "gc")}),
             ("epsanet", {"attention": "epsa"}),
         )
+    }
+
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {
+        name: Preprocess(224, 0.875, "bilinear")
+        for name in VARIANTS
+        if not name.startswith(("resnet", "gc"))  # there are many checkpoints, and none
     }
 
     @checked(

@@ -110,13 +110,14 @@ class AttentionModel(Configured, keras.Model):
     """The names in PyTorch of what only `include_top=True` has."""
 
     PREPROCESS: ClassVar[dict[str, Preprocess]] = {}
-    """What timm's checkpoint of a variant expects of its images."""
+    """What the published checkpoint of a variant, that of timm or of the authors, expects of its
+    images."""
 
     OTHERS: ClassVar[dict[str, str]] = {}
     """Parts of names that only checkpoints of other networks have, and what these networks are."""
 
     preprocess: Preprocess | None = None
-    """What the checkpoint expects of its images: that of timm for a variant, or what was set.
+    """What the checkpoint expects of its images: the published one of a variant, or what was set.
 
     It is kept in `.keras` files, not in `.weights.h5` files. It is `None` where it is not known.
     """

@@ -10,6 +10,7 @@ from attn_core.layers import CoTAttention
 from attn_core.layers._children import child
 from attn_core.models._arguments import checked
 from attn_core.models._base import AttentionModel, Graph
+from attn_core.models._preprocess import Preprocess
 from attn_core.models._resnet_parts import Bottleneck, halve, stages, stem
 
 
@@ -142,6 +143,8 @@ class CoTNet(AttentionModel):
         "cotnet_50": {},
         "cotnet_101": {"depths": (3, 4, 23, 3)},
     }
+
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {name: Preprocess(224) for name in VARIANTS}
 
     @checked(per_stage=("depths", "filters"), stages=4)
     def __init__(

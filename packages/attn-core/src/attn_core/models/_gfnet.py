@@ -21,6 +21,7 @@ from attn_core.models._blocks import (
     scaled,
     stochastic_depth,
 )
+from attn_core.models._preprocess import Preprocess
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -131,6 +132,9 @@ class GFNet(AttentionModel):
         "gfnet_s": {"embed_dim": 384, "depths": 19},
         "gfnet_b": {"embed_dim": 512, "depths": 19},
     }
+
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {name: Preprocess(224) for name in VARIANTS}
+
     block_class: ClassVar[type[GFNetBlock]] = GFNetBlock
 
     @checked()
@@ -218,6 +222,9 @@ class GFNetPyramid(AttentionModel):
             "layer_scale": 1e-6,
         },
     }
+
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {name: Preprocess(224) for name in VARIANTS}
+
     block_class: ClassVar[type[GFNetBlock]] = GFNetBlock
 
     @checked(per_stage=("embed_dim", "depths", "mlp_ratio"), stages=4)

@@ -14,6 +14,7 @@ from attn_core.layers._normalization import LayerNormalization
 from attn_core.models._arguments import checked
 from attn_core.models._base import AttentionModel, Graph, drop_path_rates
 from attn_core.models._blocks import TransformerBlock
+from attn_core.models._preprocess import Preprocess
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -106,6 +107,8 @@ class NAT(AttentionModel):
             "layer_scale": 1e-5,
         },
     }
+
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {name: Preprocess(224) for name in VARIANTS}
 
     @checked(
         per_stage=("embed_dim", "depths", "num_heads", "kernel_size", "mlp_ratio"),

@@ -15,6 +15,7 @@ from attn_core.layers._normalization import LayerNormalization
 from attn_core.models._arguments import checked
 from attn_core.models._base import AttentionModel, Graph, drop_path_rates
 from attn_core.models._blocks import Block, TransformerBlock, patch_embedding
+from attn_core.models._preprocess import Preprocess
 
 TIMM = {"head": "head.fc"} | {
     f"layers.{stage}.downsample": f"layers.{stage + 1}.downsample" for stage in range(3)
@@ -148,6 +149,8 @@ class Swin(AttentionModel):
             "num_heads": (4, 8, 16, 32),
         },
     }
+
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {name: Preprocess(224, 0.9) for name in VARIANTS}
 
     @checked(
         per_stage=("embed_dim", "depths", "num_heads", "window_size"),

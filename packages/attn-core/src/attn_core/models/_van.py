@@ -14,6 +14,7 @@ from attn_core.layers._normalization import BatchNormalization, LayerNormalizati
 from attn_core.models._arguments import checked
 from attn_core.models._base import AttentionModel, Graph, drop_path_rates
 from attn_core.models._blocks import MLP, TransformerBlock
+from attn_core.models._preprocess import Preprocess
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -120,6 +121,10 @@ class VAN(AttentionModel):
         "van_b1": {"embed_dim": (64, 128, 320, 512), "depths": (2, 2, 4, 2)},
         "van_b2": {"embed_dim": (64, 128, 320, 512), "depths": (3, 3, 12, 3)},
         "van_b3": {"embed_dim": (64, 128, 320, 512), "depths": (3, 5, 27, 3)},
+    }
+
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {
+        name: Preprocess(224, 0.9, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)) for name in VARIANTS
     }
 
     @checked(per_stage=("embed_dim", "depths", "mlp_ratio"), stages=4)

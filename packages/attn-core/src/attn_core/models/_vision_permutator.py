@@ -10,6 +10,7 @@ from attn_core.layers import WeightedPermuteMLP
 from attn_core.models._arguments import checked
 from attn_core.models._base import AttentionModel, Graph, drop_path_rates
 from attn_core.models._blocks import TransformerBlock, patch_embedding
+from attn_core.models._preprocess import Preprocess
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -92,6 +93,10 @@ class VisionPermutator(AttentionModel):
             "downsample": (False, True, False, False),
         },
         "vip_l7": {"embed_dim": (256, 512, 512, 512), "depths": (8, 8, 16, 4)},
+    }
+
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {
+        name: Preprocess(224, 0.875 if name == "vip_l7" else 0.9) for name in VARIANTS
     }
 
     @checked(per_stage=("embed_dim", "depths", "segment_dim", "downsample", "mlp_ratio"))
