@@ -460,7 +460,7 @@ def test_convert_tells_what_a_variant_expects(tmp_path, monkeypatch):
     result = run("convert", TIMM, "--model", "mobilevitv2_050", *options)
     assert result.exit_code == 0, result.output
     assert "shorter side is resized to 288 pixels (bicubic)" in flat(result.stderr)
-    assert "according to timm, for its checkpoint" in flat(result.stderr)
+    assert "according to its publishers" in flat(result.stderr)
     expected = models.MobileViTv2.PREPROCESS["mobilevitv2_050"]
     assert keras.saving.load_model("small.keras").preprocess == expected
 

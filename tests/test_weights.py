@@ -161,10 +161,48 @@ def test_wrappers(layer, state, wrapper):
     load_torch_weights(layer, {"module." + k: one for k, one in state.items()}, prefix="module.")
 
 
+@pytest.mark.parametrize("keys", [("state_dict",), ("checkpoint", "model"), ("model", "net")])
+def test_checkpoints_of_training_runs(layer, state, keys):
+    """The state_dict may be within; a mapping that holds none is refused as it is."""
+    content = state
+    for key in reversed(keys):
+        content = {key: content, "epoch": 3}
+    if keys[0] == "checkpoint":
+        with pytest.raises(ValueError, match="'checkpoint' must hold numbers"):
+            load_torch_weights(layer, content)
+    else:
+        load_torch_weights(layer, content)
+        assert_loaded(layer, state)
+
+
 def test_prefix_is_hinted_at(layer, state):
     named = {f"layer1.0.se.{name}": array for name, array in state.items()}
     named["conv.weight"] = np.ones(3)
     assert_refused(layer, named, "The names fit with prefix='layer1.0.se.'")
+
+
+def test_hints_do_not_contradict_another():
+    """Many entries that do not fit are another network's, unless something known would help."""
+    model = network("VOLO")
+    state = {f"backbone.{key}": np.ones(entry.shape) for key, entry in entries(model).items()}
+    whole = {key.removeprefix("backbone."): one for key, one in state.items()}
+    for target, source, hint in (
+        (model, state, "The names fit with prefix='backbone.'."),
+        (network("VOLO", include_top=False), whole, "`skip_mismatch=True` leaves it as it is."),
+    ):
+        with pytest.raises(ValueError, match="nothing was loaded") as caught:
+            load_torch_weights(target, source)
+        assert str(caught.value).endswith(hint)
+
+
+@pytest.mark.parametrize("name", ["GFNet", "GFNetPyramid", "CoAtNet", "Swin", "VOLO"])
+def test_checkpoints_of_another_size(name):
+    state = {key: np.ones(entry.shape) for key, entry in entries(network(name)).items()}
+    assert_refused(network(name, image_size=128), state, "network of the checkpoint's size, then")
+    wrong = {**state, next(iter(state)): np.ones(1234)}
+    with pytest.raises(ValueError, match="1234") as caught:
+        load_torch_weights(network(name), wrong)
+    assert "resized" not in str(caught.value)
 
 
 def network(name, **options):

@@ -386,11 +386,11 @@ def convert(
     target = work.make(model, arguments, lengths)
     options = {"prefix": prefix, "skip_mismatch": skip_mismatch}
     try:
-        loaded = work.convert(state_dict, target, out, lengths, **options)
+        lines = work.convert(state_dict, target, out, lengths, **options)
     except (ImportError, ValueError) as error:
         notes.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    for line in (*loaded.left, *work.remarks(state_dict, target, out, loaded)):
+    for line in lines:
         notes.print(line, highlight=False, markup=False, soft_wrap=True)
     typer.echo(out)
 

@@ -16,16 +16,11 @@ from typer import BadParameter
 from attn_core import catalog, layers, models
 from attn_core._cli.files import TORCH_FILES
 from attn_core._tools.files import replacing
-from attn_core._weights import Loaded, load_torch_weights
+from attn_core._weights import load_torch_weights
 from attn_core._weights.archives import check_archive, reason
+from attn_core._weights.loader import unnested
 from attn_core.models import Preprocess
 from attn_core.models._base import AttentionModel
-
-NESTED = (
-    *("state_dict", "model_state_dict", "model", "net"),
-    *("state_dict_ema", "ema_state_dict", "model_ema"),
-)
-"""The names under which the checkpoint of a training run may hold the state_dict."""
 
 
 def make(name: str, config: dict[str, Any], shape: tuple[int, ...] | None) -> keras.layers.Layer:
@@ -68,8 +63,10 @@ def convert(
     out: Path,
     shape: tuple[int, ...] | None = None,
     **options: Any,
-) -> Loaded:
+) -> list[str]:
     """Load a checkpoint into a built layer or network, save it, and check the file.
+
+    It returns what a user must know of the checkpoint.
 
     Args:
         source: The checkpoint.
@@ -82,8 +79,9 @@ def convert(
     if whole and not isinstance(target, keras.Model):
         raise ValueError(f"{out}: a layer alone is saved as .weights.h5, a network also as .keras.")
     loaded = load_torch_weights(target, read(source), **options)
-    if isinstance(target, AttentionModel):
-        target.preprocess = described(source) or target.preprocess
+    told = described(source) if isinstance(target, AttentionModel) else None
+    if told is not None:
+        target.preprocess = told
     x = _sample(target, shape)
     expected = _outputs(target, x)
     with replacing(out) as unfinished:
@@ -99,23 +97,25 @@ def convert(
         for one, other in zip(_outputs(found, x), expected, strict=True):
             if not np.allclose(one, other, 1e-5, 1e-5, equal_nan=True):
                 raise ValueError(f"{out}: read again, the file gave other outputs.")
-    return loaded
+    origin = "its publishers" if told is None else source.with_name("config.json")
+    lines = [*loaded.left, *_remarks(target, loaded.scheme, origin)]
+    if told is not None and not whole:
+        lines.append(
+            "Only a .keras file keeps this: set `network.preprocess` after loading the weights."
+        )
+    return lines
 
 
-def remarks(source: Path, target: keras.layers.Layer, out: Path, loaded: Loaded) -> Iterator[str]:
-    """Yield what a user must know of a converted checkpoint."""
+def _remarks(target: keras.layers.Layer, scheme: str, origin: str | Path) -> Iterator[str]:
+    """Yield whose names a checkpoint has, and what it expects of images, and who says so."""
     whose = {"authors": "the authors", "collection": "the External-Attention collections"}
-    yield f"The names are those of {whose.get(loaded.scheme, loaded.scheme)}."
+    yield f"The names are those of {whose.get(scheme, scheme)}."
     if not isinstance(target, AttentionModel):
         return
     if target.preprocess is None:
         yield "What the checkpoint expects of images is not known: look where it comes from."
-        return
-    known = described(source) is not None
-    origin = source.with_name("config.json") if known else "timm, for its checkpoint"
-    yield f"It expects {target.preprocess} (according to {origin})."
-    if known and out.suffix != ".keras":
-        yield "Only a .keras file keeps this: set `network.preprocess` after loading the weights."
+    else:
+        yield f"It expects {target.preprocess} (according to {origin})."
 
 
 def described(source: Path) -> Preprocess | None:
@@ -160,17 +160,9 @@ def read(source: Path) -> Path | Mapping[str, Any]:
         ) from None
     except Exception as error:  # of any kind: the file may be anything
         raise ValueError(f"{source} cannot be read as a checkpoint: {reason(error)}") from error
-    while _is_mapping(content):
-        nested = [content[name] for name in NESTED if _is_mapping(content.get(name))]
-        if not nested:
-            break
-        content = nested[0]
-    if not _is_mapping(content) or not all(hasattr(one, "detach") for one in content.values()):
+    content = unnested(content) if isinstance(content, Mapping) else {"": None}
+    if not all(hasattr(one, "detach") for one in content.values()):
         raise ValueError(
             f"{source} holds no state_dict: names of parameters, and a tensor for each."
         )
     return content
-
-
-def _is_mapping(content: object) -> bool:
-    return isinstance(content, Mapping)

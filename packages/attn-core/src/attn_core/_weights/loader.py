@@ -16,6 +16,9 @@ from attn_core._weights.plain import check_plain
 
 T = TypeVar("T")
 
+AUTHORS = "authors"
+"""The scheme of names where there is only one."""
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -30,11 +33,17 @@ class Loaded:
     """
 
     left: tuple[str, ...] = ()
-    scheme: str = "authors"
+    scheme: str = AUTHORS
 
 
 BUFFERS = ("num_batches_tracked", "relative_position_index", "attn_mask", "biases")
 """Ends of the names of entries that hold no weights: counters, and tables known from the sizes."""
+
+NESTED = (
+    *("state_dict", "model_state_dict", "model", "net"),
+    *("state_dict_ema", "ema_state_dict", "model_ema"),
+)
+"""The names under which the checkpoint of a training run may hold the state_dict."""
 
 MANY = 20
 """Of how many entries that do not fit an error lists each; more are another network's."""
@@ -58,8 +67,9 @@ def load_torch_weights(
 
     Args:
         layer_or_model: A built layer or model of attn-core.
-        source: The state_dict: a mapping of names to arrays or tensors, or the path of a
-            `.safetensors` or `.npz` file. The docstring of each layer says from whose code the
+        source: The state_dict: a mapping of names to arrays or tensors, also within the checkpoint
+            of a training run, under "state_dict" or "model"; or the path of a `.safetensors` or
+            `.npz` file. The docstring of each layer says from whose code the
             names are.
         prefix: What precedes the names in `source`, for example "layer1.0.se.". Names that do
             not start with it are ignored.
@@ -94,8 +104,10 @@ def load_torch_weights(
     checks.flag(layer_or_model, "head", head)
     checks.flag(layer_or_model, "skip_mismatch", skip_mismatch)
     arrays = _arrays(source, prefix)
-    naming, scheme = _recognized(layer_or_model, arrays)
-    problems = _problems(naming, arrays)
+    schemes = namings(layer_or_model)
+    found = {one: _problems(naming, arrays) for one, naming in schemes.items()}
+    scheme = min(found, key=lambda one: len(found[one]))
+    naming, problems = schemes[scheme], found[scheme]
     spared = {
         name: f"left out: {name}"
         for name in (*naming, *arrays)
@@ -114,12 +126,11 @@ def load_torch_weights(
         where = f" under the prefix {prefix!r}" if prefix else ""
         raise ValueError(
             f"{_described(layer_or_model)}: the state_dict does not fit{where}; nothing was loaded."
-            f"{_advice(layer_or_model, naming, arrays, wrong)}"
-            f"{_listed(layer_or_model, wrong, naming, scheme)}"
+            f"{_explained(layer_or_model, naming, arrays, wrong, scheme or AUTHORS)}"
         )
     for variable, value in values:
         variable.assign(value)
-    return Loaded(tuple(left.values()), scheme)
+    return Loaded(tuple(left.values()), scheme or AUTHORS)
 
 
 def _described(target: keras.layers.Layer) -> str:
@@ -160,19 +171,22 @@ def _arrays(source: Any, prefix: str) -> Mapping[str, np.ndarray]:
     return _unwrapped(arrays)
 
 
-def _recognized(
-    target: keras.layers.Layer, arrays: Mapping[str, np.ndarray]
-) -> tuple[Mapping[str, Entry], str]:
-    """Return the entries of the target by the names that fit best, and whose names these are."""
-    schemes = namings(target)
-    scheme = min(schemes, key=lambda one: len(_problems(schemes[one], arrays)))
-    return schemes[scheme], scheme or "authors"
+def _explained(
+    target: Any,
+    naming: Mapping[str, Entry],
+    arrays: Mapping[str, np.ndarray],
+    wrong: Mapping[str, str],
+    scheme: str,
+) -> str:
+    """Return what would help, and what does not fit: a line for each, or the kinds of many.
 
-
-def _listed(target: Any, wrong: Mapping[str, str], naming: Mapping[str, Entry], scheme: str) -> str:
-    """Return what does not fit: a line for each, or one sentence if it is another network's."""
+    If nothing is known that would help, many mean that it is another network's.
+    """
+    advice = _advice(target, naming, arrays, wrong)
     if len(wrong) <= MANY:
-        return "".join(f"\n  - {problem}" for problem in wrong.values())
+        return advice + "".join(f"\n  - {problem}" for problem in wrong.values())
+    if advice:
+        return advice
     kinds: dict[str, list[str]] = {}
     for name, problem in wrong.items():
         kinds.setdefault(problem.partition(":")[0], []).append(name)
@@ -216,6 +230,14 @@ def _advice(
         return f" The names fit with prefix={fits.most_common(1)[0][0]!r}."
     if wrong and all(_is_below(name, getattr(target, "TOP", ())) for name in wrong):
         return " Only the classifier does not fit: `skip_mismatch=True` leaves it as it is."
+    if wrong and hasattr(target, "resized") and wrong.keys() <= naming.keys() & arrays.keys():
+        parts = [one for one in target._flatten_layers() if hasattr(one, "resize_from")]
+        sized = {id(variable) for part in parts for variable in part.variables}
+        if sized.issuperset(id(one) for name in wrong for one in naming[name].variables):
+            return (
+                " Only weights that depend on the image's size do not fit: load them into a "
+                "network of the checkpoint's size, then call its `resized`."
+            )
     if hasattr(target, "use_bias") and wrong and all(name.endswith("bias") for name in wrong):
         return f" Only biases do not fit: build the layer with `use_bias={not target.use_bias}`."
     return ""
@@ -240,6 +262,13 @@ def _problems(naming: Mapping[str, Entry], arrays: Mapping[str, np.ndarray]) -> 
     return missing | misshapen | unexpected
 
 
+def unnested(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state_dict within the checkpoint of a training run, or what is none as it is."""
+    inner = (checkpoint.get(name) for name in NESTED)
+    nested = next((one for one in inner if isinstance(one, Mapping)), None)
+    return checkpoint if nested is None else unnested(nested)
+
+
 def _as_array(name: str, value: Any) -> np.ndarray:
     """Return the numbers of an entry, in one of the two precisions that every backend takes."""
     try:
@@ -257,7 +286,7 @@ def _read(source: Any) -> Mapping[str, Any]:
     if isinstance(source, Mapping):
         if not all(isinstance(name, str) for name in source):
             raise ValueError(f"The names in `source` must be strings. Received: {list(source)}")
-        return source
+        return unnested(source)
     if not isinstance(source, (str, Path)):
         raise ValueError(
             "`source` must be a mapping of names to arrays or the path of a .safetensors or .npz "
