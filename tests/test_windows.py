@@ -1,7 +1,9 @@
 """Windows and neighbourhoods of an image, against loops over its pixels."""
 
+import keras
 import numpy as np
 import pytest
+from attn_core import NeighborhoodAttention
 from attn_core._ops.windows import from_windows, nearest, neighbours, to_windows
 from keras import ops
 
@@ -81,3 +83,17 @@ def test_nearest_position_by_position(length, dilation, side, known):
         assert steps[block, query][seen].tolist() == expected
     assert keys.min() >= 0
     assert keys.max() < length
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="sizes as tensors")
+def test_neighbourhoods_in_a_graph_of_any_size():
+    """Whether to pad an image smaller than a neighbourhood is not known before its size is."""
+    import tensorflow as tf
+
+    layer = NeighborhoodAttention(3, num_heads=2, data_format="channels_last")
+    layer.build((None, None, None, 8))
+    call = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 8))])
+    for size in ((5, 4), (2, 6)):
+        x = np.random.default_rng(0).standard_normal((1, *size, 8)).astype("float32")
+        np.testing.assert_allclose(call(x), layer(x), atol=1e-6)

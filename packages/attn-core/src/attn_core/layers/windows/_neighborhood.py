@@ -190,7 +190,7 @@ def _pad_to(x: Tensor, least: int) -> Tensor:
     # Not ops.maximum, which narrows lengths to int32: ONNX pads by numbers of one type.
     short = [least - length for length in ops.shape(x)[1:3]]
     missing = [(one + abs(one)) // 2 for one in short]
-    if missing == [0, 0]:
+    if not any(map(ops.is_tensor, missing)) and missing == [0, 0]:
         return x
     return ops.pad(x, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)))
 
