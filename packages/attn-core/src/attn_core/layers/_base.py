@@ -138,6 +138,7 @@ class AttentionLayer(Configured, keras.layers.Layer):
 
     _built_spec: Any = None
     _call_names: ClassVar[tuple[str, ...]] = ()
+    _takes_any: ClassVar[bool] = False
     _flags: tuple[tuple[str, bool], ...] = ()
     """The `trainable` flags of layers inside, from the configuration, for `build`."""
 
@@ -151,7 +152,9 @@ class AttentionLayer(Configured, keras.layers.Layer):
         """Put the checks and the record of maps around the `call` of the subclass."""
         super().__init_subclass__(**options)
         if "call" in vars(cls):
-            cls._call_names = tuple(inspect.signature(cls.call).parameters)[1:]
+            parameters = inspect.signature(cls.call).parameters
+            cls._call_names = tuple(parameters)[1:]
+            cls._takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
             cls.call = _watched(cls.call)  # type: ignore[method-assign]
         if "build" in vars(cls):
             cls.build = _flagged(cls.build)  # type: ignore[method-assign]
@@ -236,6 +239,12 @@ class AttentionLayer(Configured, keras.layers.Layer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the layer; nothing is built for inputs that `call` would refuse."""
+        for name in () if self._takes_any else kwargs:
+            if name not in (*self._call_names, "training"):  # Keras would not name the layer
+                raise TypeError(
+                    f"{type(self).__name__} {self.name!r}: a call has no argument `{name}`. It "
+                    f"takes {', '.join(self._call_names)}."
+                )
         self._check_values({**dict(zip(self._call_names, args, strict=False)), **kwargs})
         return super().__call__(*args, **kwargs)
 

@@ -146,6 +146,8 @@ def _refuse_unknown(owner: Any, options: Config, known: tuple[str, ...]) -> None
         if name not in KERAS:
             near = [MEANT[name]] if name in MEANT else get_close_matches(name, known, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}."
-            if name == "weights":
+            if name in ("weights", "pretrained"):
                 hint = "the authors' weights are loaded by `load_torch_weights(network, file)`."
+            elif MEANT.get(name, name) == "image_size" and "image_size" not in known:
+                hint = "the network takes images of any size."
             raise checks.error(owner, f"there is no argument `{name}`; {hint}", f"{name}={value!r}")
