@@ -1,6 +1,7 @@
 """What users ran into, where no other file of tests is about it; docs/situations.md lists it."""
 
 import json
+import re
 import warnings
 
 import attn_core
@@ -82,6 +83,16 @@ def test_lists_as_inputs_are_named(case):
         with pytest.raises(ValueError, match=f"{case.layer}.*must be one tensor.*Received: a "):
             layer(given)
         assert not layer.built
+
+
+@pytest.mark.parametrize("case", FIRST, ids=lambda case: case.id)
+def test_unknown_arguments_of_calls_are_named(case):
+    """Keras' own error does not name the layer."""
+    layer = case.make(name="mine")
+    for argument in ("masks", "causal"):
+        message = f"{case.layer} 'mine': a call has no argument `{argument}`. It takes "
+        with pytest.raises(TypeError, match=re.escape(message)):
+            layer(case.draw(), **{argument: True})
 
 
 def test_profile_says_what_it_takes():
@@ -187,6 +198,15 @@ def test_pictures_of_many_bits(kind, ending, tmp_path):
     Image.fromarray(pixels).save(path)
     read = as_array(open_image(str(path)), 8, 8, 3, "unit")
     np.testing.assert_allclose(read, np.repeat(grey[..., None], 3, -1), atol=1 / 255)
+
+
+def test_dark_pictures_are_noticed(tmp_path, capsys):
+    """Pictures of 12 bits are often stored in files for 16 bits."""
+    for kind, largest in (("uint16", 4095), ("int32", 255), ("uint16", 65535), ("uint8", 9)):
+        Image.fromarray(np.array([[0, largest]], kind)).save(tmp_path / "grey.tiff")
+        open_image(str(tmp_path / "grey.tiff"))
+        dark = f"is dark: 65535 is white, and its largest number is {largest}."
+        assert (dark in capsys.readouterr().err) == (largest in (4095, 255))
 
 
 @pytest.mark.parametrize("value", [-0.5, 1.5, 200.0, float("nan")])

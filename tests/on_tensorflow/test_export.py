@@ -203,7 +203,7 @@ def takes(kind):
         outputs = keras.layers.Dense(2)(one) + keras.layers.Embedding(3, 2)(other)[:, 0]
         return keras.Model({"b": other, "a": one}, outputs)
     x = keras.Input((4,), dtype=kind)
-    whole = kind in ("int32", "int64")
+    whole = kind in ("int32", "int64", "uint8")
     y = keras.layers.Embedding(2, 3)(x) if whole else keras.ops.cast(x, "float32")
     return keras.Model(x, keras.layers.Dense(2)(y))
 

@@ -198,7 +198,8 @@ def _random_sample(model):
         if "float" in dtype:
             return rng.standard_normal(shape).astype(tf.as_dtype(dtype).as_numpy_dtype)
         # Small whole numbers: they may be indices of an embedding. Pixels use all of uint8.
-        return rng.integers(256 if dtype == "uint8" else 2, size=shape).astype(dtype)
+        pixels = dtype == "uint8" and len(shape) > 3
+        return rng.integers(256 if pixels else 2, size=shape).astype(dtype)
 
     try:
         structure = model.input

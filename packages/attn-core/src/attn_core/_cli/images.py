@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
-from typer import BadParameter
+from typer import BadParameter, echo
 
 SAMPLES = ("china", "flower")
 """Photographs that come with scikit-learn."""
@@ -19,6 +19,9 @@ SCALES = {
     "raw": lambda pixels: pixels,
 }
 """The ways to scale pixels of 0 to 255 for a model."""
+
+DARK = 2**12
+"""Numbers below may be those of 12 bits or fewer, in a file for 16 bits."""
 
 
 def open_image(name: str) -> Image.Image:
@@ -51,6 +54,9 @@ def _in_8_bits(name: str, image: Image.Image) -> Image.Image:
             f"the image {name!r} holds numbers from {low:g} to {high:g}. It must hold whole "
             "numbers from 0 to 65535, or real numbers from 0 to 1."
         )
+    if largest > 1 and 0 < high < DARK:
+        numbers = f"{largest} is white, and its largest number is {high:g}"
+        echo(f"the image {name!r} is dark: {numbers}.", err=True)
     return Image.fromarray(np.round(pixels * (255 / largest)).astype("uint8"))
 
 
