@@ -652,6 +652,7 @@ def closures():
     }
 
 
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
 @pytest.mark.parametrize("kind", closures())
 def test_code_of_the_user_is_copied(kind):
     inputs = keras.Input((8, 8, 3))
@@ -688,6 +689,9 @@ class Closed(layers.Layer):
     def call(self, x):
         return self.factor * x
 
+    def compute_output_shape(self, shape):
+        return shape
+
     def get_config(self):
         return {**super().get_config(), "factor": self.factor}
 
@@ -702,15 +706,25 @@ class Silent(layers.Layer):
     def call(self, x):
         return self.factor * x
 
+    def compute_output_shape(self, shape):
+        return shape
+
     def get_config(self):
         return {"name": self.name}
 
 
 @pytest.mark.parametrize("kind", [Closed, Silent])
-def test_layers_that_cannot_be_copied(kind):
+@pytest.mark.parametrize("around", ["model", "wrapper", "sequential"])
+def test_layers_that_cannot_be_copied(kind, around):
+    """The error names the layer itself, also where it is within another."""
     inputs = keras.Input((8, 8, 3))
     layer = kind(2.0)
-    x = layers.GlobalAveragePooling2D()(conv(4, name="conv")(layer(inputs)))
+    within = {
+        "model": lambda: layer,
+        "wrapper": lambda: layers.TimeDistributed(layer),
+        "sequential": lambda: keras.Sequential([keras.Input((8, 8, 3)), layer]),
+    }
+    x = layers.GlobalAveragePooling2D()(conv(4, name="conv")(within[around]()(inputs)))
     words = rf"insert_attention: the layer '{layer.name}' cannot be copied.*\*\*kwargs.*get_config"
     with pytest.raises(ValueError, match=words):
         insert_attention(keras.Model(inputs, x), "se", "conv")

@@ -64,8 +64,9 @@ def insert_attention(
 
     Raises:
         ValueError: If the model has no graph; if `attention` or `where` is not as described; if
-            `where` finds no place; if the attention needs another input or changes the shape; if a
-            layer cannot be copied, or is part of two models within the model.
+            `where` finds no place, or finds one within a nested model; if the attention needs
+            another input or changes the shape; if a layer cannot be copied, or is part of two
+            models within the model.
 
     Example:
         >>> inputs = keras.Input((32, 32, 3))
@@ -286,15 +287,16 @@ def _copy_of(layer: keras.Operation, name: str) -> keras.Operation:
         )
     if isinstance(layer, keras.Model) and _is_of_keras(type(layer)) and layer.inputs:
         return _copy_of_model(layer, name)
+    if isinstance(layer, keras.layers.Wrapper) and _is_of_keras(type(layer)):
+        inner = _copy_of(layer.layer, layer.layer.name)
+        return type(layer)(**{**layer.get_config(), "layer": inner, "name": name})
     try:
-        config = {**layer.get_config(), "name": name}
-        if isinstance(layer, keras.layers.Wrapper) and _is_of_keras(type(layer)):
-            del config["layer"]
-            return type(layer)(_copy_of(layer.layer, layer.layer.name), **config)
+        config = layer.get_config()
         # A function of the user's is not found by its name, and a lambda has none.
         values = {key: getattr(layer, key, None) for key in config}
         functions = {key: one for key, one in values.items() if isfunction(one)}
         config |= {key: one for key, one in functions.items() if not _is_of_keras(one)}
+        config |= {} if name == layer.name else {"name": name}
         return type(layer).from_config(config)
     except Exception as error:  # of any kind: the layer's code is the user's
         kind = type(layer).__name__
@@ -309,7 +311,7 @@ def _copy_of(layer: keras.Operation, name: str) -> keras.Operation:
 
 def _is_of_keras(thing: Any) -> bool:
     """Return whether a class or function is one of Keras' own."""
-    return thing.__module__.startswith("keras.")
+    return str(thing.__module__).startswith("keras.")
 
 
 def _copy_of_model(model: keras.Model, name: str) -> keras.Model:

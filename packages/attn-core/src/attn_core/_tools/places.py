@@ -15,7 +15,7 @@ ADDITIONS = frozenset(("Add", "CustomScaleLayer"))  # the latter is InceptionRes
 CONVOLUTIONS = frozenset(("Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"))
 DROPOUTS = frozenset(("Dropout", "SpatialDropout1D", "SpatialDropout2D", "StochasticDepth"))
 POOLINGS = ("Pooling1D", "Pooling2D", "Pooling3D", "MaxPool", "AveragePool")
-SUMS = frozenset(("Mean", "Max", "Amax", "Sum", "Average"))
+REDUCTIONS = frozenset(("Mean", "Max", "Amax", "Sum", "Average"))
 FLATTENINGS = frozenset(("Flatten", "Reshape"))
 MERGES = ADDITIONS | {"Subtract", "Average", "Maximum", "Minimum", "Concatenate"}
 NORMS = frozenset(("BatchNormalization", "LayerNormalization", "GroupNormalization"))
@@ -76,6 +76,12 @@ class Call:
         return self.kind.endswith(POOLINGS)
 
     @property
+    def reduces(self) -> bool:
+        """Whether it takes a mean or maximum over axes, which are no more in its output."""
+        rank = len(self.inputs[0].shape) if self.inputs else 0
+        return self.kind in REDUCTIONS and len(self.shape) < rank
+
+    @property
     def ends(self) -> bool:
         """Whether it makes one position of several: a global pooling, or a flattening.
 
@@ -83,7 +89,7 @@ class Call:
         """
         if not self.inputs or len(self.inputs[0].shape) < 3:
             return False
-        pools = self.pools or self.kind in SUMS | FLATTENINGS
+        pools = self.pools or self.kind in REDUCTIONS | FLATTENINGS
         return pools and all(side == 1 for side in self.size)
 
     @property
@@ -261,9 +267,9 @@ def heads(calls: list[Call]) -> list[Call]:
     ends = _pooled(calls) or [call for call in calls if not call.children and len(call.shape) > 2]
     classifiers = {end: _classifiers(end) for end in ends}
     found: dict[Call, None] = {}
-    for end, last in classifiers.items():
-        if last:
-            found |= dict.fromkeys(parent for one in last for parent in one.parents[:1])
+    for end, ones in classifiers.items():
+        if ones:
+            found |= dict.fromkeys(parent for one in ones for parent in one.parents[:1])
         elif not end.gives_probabilities or end.weights:
             found[end] = None
     known = {*chain(*classifiers.values()), *_behind(*ends)}
@@ -333,9 +339,7 @@ def _pooled(calls: list[Call]) -> list[Call]:
             behind.add(call)
         elif _all(call.children, "ends"):
             behind.update(call.children)
-            while (
-                call.kind in SUMS and len(call.shape) < len(call.inputs[0].shape) and call.parents
-            ):
+            while call.reduces and call.parents:
                 call = call.parents[0]  # one axis after the other
             found.append(call)
     return found

@@ -69,8 +69,7 @@ def load_torch_weights(
         layer_or_model: A built layer or model of attn-core.
         source: The state_dict: a mapping of names to arrays or tensors, also within the checkpoint
             of a training run, under "state_dict" or "model"; or the path of a `.safetensors` or
-            `.npz` file. The docstring of each layer says from whose code the
-            names are.
+            `.npz` file. The docstring of each layer says from whose code the names are.
         prefix: What precedes the names in `source`, for example "layer1.0.se.". Names that do
             not start with it are ignored.
         head: Whether to load the classifier of a network. With False its weights do not change.
