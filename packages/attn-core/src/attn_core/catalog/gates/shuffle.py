@@ -43,7 +43,7 @@ RECORD = Mechanism(
         "second half of each group -> *#2",
     ),
     parameters="3 * C / G",
-    multiply_adds="0",
+    multiply_adds="C * N",
     options={"groups": 64},
     symbols={"G": ("groups", "groups")},
     needs=("C % (2 * groups) == 0",),
