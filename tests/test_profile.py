@@ -427,6 +427,9 @@ def test_compiled():
     result = profile(layers.ECAAttention(), (2, 4, 4, 8), modes=("compiled",), seconds=0)
     assert result.failed == {}
     assert set(result.latency["compiled"]) == {"forward", "training"}
+    # On TensorFlow, a table of which entries are gathered has a gradient of some rows alone.
+    windows = layers.WindowAttention(window_size=3, num_heads=2)
+    assert profile(windows, (1, 6, 6, 8), modes=("compiled",), seconds=0).failed == {}
     network = models.GFNet(8, depths=1, patch_size=8, image_size=16, dropout=0.1)
     result = profile(network, (1, 16, 16, 3), modes=("compiled",), seconds=0, training=False)
     assert set(result.latency["compiled"]) == {"forward"}

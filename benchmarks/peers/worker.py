@@ -72,14 +72,14 @@ def module_forms(case: Case, step: str) -> list[Callable]:
     module = modules.build(case).train(step == "training")
     if case.call != "channels first":
         return [module_form(module, case, x, step)]
-    x = x.permute(0, 3, 1, 2)
-    formats = (torch.contiguous_format, torch.channels_last)
-    return [
-        module_form(
-            copy.deepcopy(module).to(memory_format=one), case, x.contiguous(memory_format=one), step
-        )
-        for one in formats
-    ]
+    x, found = x.permute(0, 3, 1, 2), []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        twin = copy.deepcopy(module)
+        for weight in twin.parameters():
+            if weight.ndim == 4:  # not the 3D convolution of lambda layers
+                weight.data = weight.data.contiguous(memory_format=layout)
+        found.append(module_form(twin, case, x.contiguous(memory_format=layout), step))
+    return found
 
 
 def module_form(module, case: Case, x, step: str) -> Callable:

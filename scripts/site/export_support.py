@@ -60,7 +60,7 @@ def table() -> str:
         "Each layer, and a small network of each class, was exported, loaded again, run and "
         "compared with Keras. The table "
         "lists the backends from which the export works and, in brackets, which sizes of the input "
-        "may be dynamic. The largest absolute "
+        "may be dynamic; an empty cell was not measured. The largest absolute "
         f"difference of those that work is {largest:.1e}. Versions: {installed}.",
         markdown.table(["Layer or network", *FORMATS.values()], rows),
     ]

@@ -107,7 +107,8 @@ def _tensorflow(layer: keras.layers.Layer, x: Any, compiled: Compiled) -> tuple[
         gradients = tape.gradient(loss, leaves)
         for weight, gradient in zip(weights, gradients, strict=False):
             if gradient is not None:
-                weight.assign_sub(LEARNING_RATE * gradient)
+                # A gathered table has a gradient of some rows alone.
+                weight.assign_sub(LEARNING_RATE * tf.convert_to_tensor(gradient))
         return gradients[-1] if _is_part(layer) else None
 
     def forward() -> Any:
