@@ -69,8 +69,8 @@ class Network:
 
     @property
     def _fixed(self) -> tuple[int, ...] | None:
-        size = self.make().input_shape[1:3]
-        return None if None in size else size
+        size = TINY[self.layer].get("image_size")
+        return (size, size) if isinstance(size, int) else size
 
     draw = Case.draw
 
