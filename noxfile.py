@@ -136,10 +136,10 @@ def mutants(session: nox.Session) -> None:
 def parity(session: nox.Session) -> None:
     """Compare backends: all, or those that are named, `nox -s parity -- jax torch`.
 
-    One case of each layer, or all: `nox -s parity -- --every-case`.
+    One case of each layer; or all, `-- --every-case`; or a layer of each, `-- --one-a-family`.
     """
-    every = [word for word in session.posargs if word == "--every-case"]
-    backends = [word for word in session.posargs if word not in every] or list(BACKENDS)
+    sample = [word for word in session.posargs if word in ("--every-case", "--one-a-family")]
+    backends = [word for word in session.posargs if word not in sample] or list(BACKENDS)
     if len(backends) < 2 or set(backends) - set(BACKENDS):
         session.error(f"Name two or more of {', '.join(BACKENDS)}. Received: {backends}")
     for backend in backends:  # with the package as it is now
@@ -148,7 +148,7 @@ def parity(session: nox.Session) -> None:
 
     def side_by_side(*step: str) -> None:
         """Run a step on every backend, one process each, and wait for all."""
-        command = ("tests/parity.py", *step, *every)
+        command = ("tests/parity.py", *step, *sample)
         with ThreadPoolExecutor() as pool:
             runs = [pool.submit(run_with, session, backend, *command) for backend in backends]
         for run in runs:
@@ -156,7 +156,7 @@ def parity(session: nox.Session) -> None:
 
     side_by_side("write")
     side_by_side("read", *backends)
-    run_with(session, backends[0], "tests/parity.py", "compare", *backends, *every)
+    run_with(session, backends[0], "tests/parity.py", "compare", *backends, *sample)
 
 
 @nox.session(venv_backend="none")

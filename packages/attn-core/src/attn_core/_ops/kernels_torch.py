@@ -107,6 +107,11 @@ class _BatchNormalization(torch.autograd.Function):
         return *gradients, None, None, None
 
 
+def dense(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """Compute `x W + b` of `(..., C)` by one product."""
+    return torch.nn.functional.linear(x, kernel.t(), bias)
+
+
 def layer_normalization(
     x: Tensor, channels: int, offset: Tensor | None, scale: Tensor | None, epsilon: float
 ) -> Tensor:

@@ -106,6 +106,11 @@ def on_torch() -> bool:
     return keras.config.backend() == "torch"
 
 
+def calls_cost() -> bool:
+    """Whether operations run one by one, so that what surrounds a call is paid at every call."""
+    return on_torch()
+
+
 def uses_fused_attention() -> bool:
     """Whether attention is computed by one kernel.
 

@@ -15,10 +15,12 @@ from keras import ops
 from attn_core import _checks as checks
 from attn_core._ops.attention import Padding
 from attn_core._ops.masking import both
+from attn_core._ops.precision import cast
 from attn_core._typing import KerasArguments, LayerArguments, Shape, Tensor
 from attn_core.layers._children import KERNELS
 from attn_core.layers._configuration import Configured
 from attn_core.layers._maps import Map
+from attn_core.layers._sublayer import taken_as_it_is
 from attn_core.layers._trainable import set_trainable_flags, trainable_flags
 
 Split = Literal["outputs", "inputs", "heads", "head inputs", "whole"]
@@ -239,6 +241,8 @@ class AttentionLayer(Configured, keras.layers.Layer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the layer; nothing is built for inputs that `call` would refuse."""
+        if self._is_direct(args, kwargs):
+            return self.call(*args, **kwargs)
         for name in () if self._takes_any else kwargs:
             if name not in (*self._call_names, "training"):  # Keras would not name the layer
                 raise TypeError(
@@ -247,6 +251,24 @@ class AttentionLayer(Configured, keras.layers.Layer):
                 )
         self._check_values({**dict(zip(self._call_names, args, strict=False)), **kwargs})
         return super().__call__(*args, **kwargs)
+
+    def _is_direct(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Return whether all that Keras would do around the `call` is to pass one input on."""
+        x = args[0] if len(args) == 1 else None
+        if not taken_as_it_is(self, x) or getattr(x, "_keras_mask", None) is not None:
+            return False
+        if not all(
+            isinstance(value, bool) and name in self._call_names for name, value in kwargs.items()
+        ):
+            return False
+        if "training" in self._call_names and "training" not in kwargs:
+            return False  # Keras knows what the layers around are doing
+        spec = self.input_spec
+        fits = spec is None or (
+            len(x.shape) == spec.ndim
+            and all(x.shape[axis] == length for axis, length in spec.axes.items())
+        )
+        return fits and self.activity_regularizer is None
 
     # Configuration, outputs.
 
@@ -292,7 +314,7 @@ class AttentionLayer(Configured, keras.layers.Layer):
         self, output: Tensor, attention: Any, return_attention_scores: bool
     ) -> Tensor | tuple[Tensor, Any]:
         """Return `output`, with the attention map (or tuple of maps) if that was asked for."""
-        output = ops.cast(output, self.compute_dtype)  # Keras' matmul narrows float64 on PyTorch
+        output = cast(output, self.compute_dtype)  # Keras' matmul narrows float64 on PyTorch
         return (output, attention) if return_attention_scores else output
 
     def compute_attention_shape(self, *shapes: Any, **arguments: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import keras
 
 from attn_core._typing import Shape
+from attn_core.layers._dense import Dense
 
 Child = TypeVar("Child", bound=keras.layers.Layer)
 
@@ -39,4 +40,4 @@ def dense(
     owner: keras.layers.Layer, inputs: int, outputs: int, name: str, **options: Any
 ) -> keras.layers.Dense:
     """Return a dense layer from `inputs` to `outputs` channels as a part of its `owner`."""
-    return child(owner, keras.layers.Dense, outputs, shape=(None, inputs), name=name, **options)
+    return child(owner, Dense, outputs, shape=(None, inputs), name=name, **options)

@@ -6,12 +6,13 @@ import keras
 
 from attn_core._ops.convolution import conv1d, conv2d, conv3d
 from attn_core._typing import Shape, Tensor
+from attn_core.layers._sublayer import Sublayer
 
 FIXED = {"padding": "same", "data_format": "channels_last"}
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class Conv1D(keras.layers.Conv1D):
+class Conv1D(Sublayer, keras.layers.Conv1D):
     """A `keras.layers.Conv1D`, channels last, padded as `Conv2D` is.
 
     Args:
@@ -35,7 +36,7 @@ class Conv1D(keras.layers.Conv1D):
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class Conv2D(keras.layers.Conv2D):
+class Conv2D(Sublayer, keras.layers.Conv2D):
     """A `keras.layers.Conv2D`, channels last, padded as in PyTorch: symmetrically, with zeros.
 
     The output has the height and width of the input divided by the strides, rounded up. Grouped and
@@ -56,7 +57,7 @@ class Conv2D(keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class Conv3D(keras.layers.Conv3D):
+class Conv3D(Sublayer, keras.layers.Conv3D):
     """A `keras.layers.Conv3D`, channels last, padded as `Conv2D` is.
 
     Args:

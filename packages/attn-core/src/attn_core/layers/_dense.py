@@ -1,21 +1,52 @@
-"""The dense layer that is never quantized."""
+"""The dense layers of all layers."""
 
 from typing import Any
 
 import keras
 
+from attn_core._ops.lowering import on_torch
+from attn_core._typing import Tensor
+from attn_core.layers._sublayer import Sublayer
 
-@keras.saving.register_keras_serializable(package="attn_core")
-class Dense(keras.layers.Dense):
-    """A `keras.layers.Dense` that stays as it is when a model is quantized.
+if keras.config.backend() == "torch":
+    from attn_core._ops import kernels_torch
 
-    A layer uses it if it reads the kernel directly, because an int8 kernel has no meaning without
-    its scale, or if it needs float32 under every dtype policy.
+
+class Dense(Sublayer, keras.layers.Dense):
+    """A `keras.layers.Dense` inside of another layer; on PyTorch one product with the bias.
+
+    Args:
+        units: Number of output channels.
+        quantizable: Whether it is quantized with the model around it. It is not where the layer
+            around reads the kernel directly, because an int8 kernel has no meaning without its
+            scale, or needs float32 under every dtype policy.
+        **kwargs: As for `keras.layers.Dense`.
     """
 
+    def __init__(self, units: int, *, quantizable: bool = True, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.quantizable = quantizable
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Compute activation(x W + b)."""
+        if not on_torch() or self.compute_dtype == "float16":  # CPUs would add up in float16
+            return super().call(inputs, training=training)
+        kernel = keras.ops.convert_to_tensor(self.kernel)
+        bias = None if self.bias is None else keras.ops.convert_to_tensor(self.bias)
+        outputs = kernels_torch.dense(inputs, kernel, bias)
+        return outputs if self.activation is None else self.activation(outputs)
+
     def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
-        """Raise NotImplementedError: `keras.Model.quantize` then warns and continues."""
-        raise NotImplementedError(
-            f"Dense {self.name!r} is not quantized: the layer around it needs it in full precision."
-            f" Received: mode={mode!r}"
-        )
+        """Quantize, or raise NotImplementedError: `keras.Model.quantize` then warns and continues.
+
+        Args:
+            mode: As for `keras.layers.Dense.quantize`.
+            type_check: Whether to refuse subclasses of `keras.layers.Dense`; not this one.
+            config: As for `keras.layers.Dense.quantize`.
+        """
+        if not self.quantizable:
+            raise NotImplementedError(
+                f"Dense {self.name!r} is not quantized: the layer around it needs it in full "
+                f"precision. Received: mode={mode!r}"
+            )
+        super().quantize(mode, type_check=False, config=config)

@@ -6,21 +6,24 @@ import keras
 from keras import ops
 
 from attn_core._ops.lowering import on_torch
-from attn_core._ops.precision import upcast
+from attn_core._ops.precision import cast, upcast
 from attn_core._typing import Tensor
+from attn_core.layers._sublayer import Sublayer
 
 if keras.config.backend() == "torch":
     from attn_core._ops import kernels_torch
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(Sublayer, keras.layers.BatchNormalization):
     """A `keras.layers.BatchNormalization` over the last axis, with PyTorch's defaults.
 
     On the PyTorch backend Keras computes the variance as E[x^2] - E[x]^2. Where a channel varies
     little around a mean far from 0, rounding makes this negative and the output NaN. Here the
     variance is the mean of (x - E[x])^2 on every backend.
     """
+
+    _asks_for_training = True
 
     def __init__(self, *, epsilon: float = 1e-5, momentum: float = 0.9, **kwargs: Any) -> None:
         super().__init__(epsilon=epsilon, momentum=momentum, **kwargs)
@@ -31,11 +34,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if training and self.trainable:
             output, mean, variance = self._normalize_batch(x)
             keep = self.momentum
-            self.moving_mean.assign(keep * self.moving_mean + (1 - keep) * mean)
-            self.moving_variance.assign(keep * self.moving_variance + (1 - keep) * variance)
+            for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(keep * moving + (1 - keep) * cast(now, moving.dtype))
         else:
             output = self._normalize(x, self.moving_mean, self.moving_variance)
-        return ops.cast(output, self.compute_dtype)
+        return cast(output, self.compute_dtype)
 
     def _normalize(self, x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         """Normalize with given statistics."""
@@ -50,13 +53,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if on_torch():
             weights = _like(x, self.beta, self.gamma)
             return kernels_torch.batch_normalization_in_training(x, *weights, self.epsilon)
-        axes = tuple(range(len(x.shape) - 1))
-        mean, variance = ops.mean(x, axis=axes), ops.var(x, axis=axes)
-        return self._normalize(x, mean, variance), mean, variance
+        mean = _mean(x)
+        x = x - mean  # before it is scaled: where the mean is large, digits would be lost
+        variance = _mean(ops.square(x))
+        return self._normalize(x, ops.zeros_like(mean), variance), mean, variance
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class LayerNormalization(keras.layers.LayerNormalization):
+class LayerNormalization(Sublayer, keras.layers.LayerNormalization):
     """A `keras.layers.LayerNormalization` over the last axis, by PyTorch's own kernel there."""
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -67,11 +71,11 @@ class LayerNormalization(keras.layers.LayerNormalization):
         weights = _like(x, self.beta, self.gamma)
         channels = self.gamma.shape[0]  # a number, also where ONNX traces the shape of the input
         output = kernels_torch.layer_normalization(x, channels, *weights, self.epsilon)
-        return ops.cast(output, self.compute_dtype)
+        return cast(output, self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class GroupNormalization(keras.layers.GroupNormalization):
+class GroupNormalization(Sublayer, keras.layers.GroupNormalization):
     """A `keras.layers.GroupNormalization` over the last axis, with PyTorch's defaults.
 
     On the PyTorch backend Keras computes the variance as E[x^2] - E[x]^2, which is wrong, or NaN,
@@ -92,6 +96,16 @@ class GroupNormalization(keras.layers.GroupNormalization):
         return ops.cast(ops.reshape(x, shape) * self.gamma + self.beta, self.compute_dtype)
 
 
+def _mean(x: Tensor) -> Tensor:
+    """Mean of each channel, axis by axis: short sums round less than one over all positions."""
+    for axis in reversed(range(len(x.shape) - 1)):
+        x = ops.mean(x, axis=axis)
+    return x
+
+
 def _like(x: Tensor, *weights: Tensor | None) -> list[Tensor | None]:
     """Return weights, of which some may be missing, in the dtype of `x`."""
-    return [None if weight is None else ops.cast(weight, x.dtype) for weight in weights]
+    return [
+        None if weight is None else cast(ops.convert_to_tensor(weight), x.dtype)
+        for weight in weights
+    ]

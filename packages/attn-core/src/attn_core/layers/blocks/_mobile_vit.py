@@ -14,6 +14,7 @@ from attn_core._typing import ImageArguments, LayerArguments, Shape, Tensor, Tor
 from attn_core._weights.entries import Schemes
 from attn_core.layers._base import ImageLayer, TokenLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._normalization import LayerNormalization
 from attn_core.layers.blocks._parts import ConvNorm, pair
 
@@ -58,9 +59,7 @@ class TransformerEncoder(TokenLayer):
             self, width, self.ffn_dim, "expand", activation="silu"
         )
         self.contract: keras.layers.Dense = dense(self, self.ffn_dim, width, "contract")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Attend, then transform every token."""

@@ -13,6 +13,7 @@ from attn_core._typing import ImageArguments, LayerArguments, Shape, Tensor, Tor
 from attn_core._weights.entries import Schemes
 from attn_core.layers._base import AttentionLayer, ImageLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._normalization import GroupNormalization
 from attn_core.layers.blocks._parts import ConvNorm, pair
 from attn_core.layers.tokens._separable import SeparableSelfAttention
@@ -53,9 +54,7 @@ class SeparableEncoder(AttentionLayer):
             self, width, self.ffn_dim, "expand", activation="silu"
         )
         self.contract: keras.layers.Dense = dense(self, self.ffn_dim, width, "contract")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Attend, then transform every token."""

@@ -39,7 +39,13 @@ class _PolarizedSelfAttention(ImageLayer):
             self, channels, width, "spatial_query", use_bias=False
         )
         self.spatial_value: Dense = child(
-            self, Dense, width, shape=(None, channels), use_bias=False, name="spatial_value"
+            self,
+            Dense,
+            width,
+            shape=(None, channels),
+            use_bias=False,
+            quantizable=False,
+            name="spatial_value",
         )
         self._build_expansion(width, channels)
 

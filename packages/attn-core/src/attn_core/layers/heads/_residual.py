@@ -108,8 +108,9 @@ class ResidualAttention(ImageLayer):
         """Create one classifier per head."""
         channels = self.check_channels(input_shape)
         names = [f"classifier_{index}" for index in range(len(self.temperatures))]
+        options = {"use_bias": False, "quantizable": False}
         self.classifiers: list[Dense] = [
-            child(self, Dense, self.num_classes, shape=(None, channels), use_bias=False, name=name)
+            child(self, Dense, self.num_classes, shape=(None, channels), name=name, **options)
             for name in names
         ]
 

@@ -17,6 +17,7 @@ from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import positions
 from attn_core.layers._children import child
 from attn_core.layers._convolution import Conv2D
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention, Map
 from attn_core.layers.maps._reduced import ReducedImageLayer
 
@@ -119,9 +120,7 @@ class AgentAttention(ReducedImageLayer):
             groups=channels,
             name="local",
         )
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         heads, agents = self.num_heads, self.agent_num
         self.key_table: keras.Variable = self._table("key_table", heads, agents, GRID, GRID)
         self.key_rows: keras.Variable = self._table("key_rows", 1, heads, agents, rows, 1)

@@ -15,6 +15,7 @@ from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ImageLayer, Split, positions
 from attn_core.layers._children import child, dense
 from attn_core.layers._convolution import Conv2D
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention, Map
 from attn_core.layers._normalization import LayerNormalization
 
@@ -171,9 +172,7 @@ class DeformableAttention(ImageLayer):
         self.key: keras.layers.Dense = dense(self, channels, channels, "key")
         self.value: keras.layers.Dense = dense(self, channels, channels, "value")
         self.project: keras.layers.Dense = dense(self, channels, channels, "project")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         self.table: keras.Variable = self.add_weight(
             shape=(self.num_heads, 2 * height - 1, 2 * width - 1),
             initializer=keras.initializers.TruncatedNormal(stddev=0.01),

@@ -15,6 +15,7 @@ from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ImageLayer, positions
 from attn_core.layers._children import child, dense
 from attn_core.layers._convolution import Conv2D
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention
 from attn_core.layers._normalization import LayerNormalization
 
@@ -138,9 +139,7 @@ class EfficientMultiHeadSelfAttention(ImageLayer):
             self, channels, self._keys_width + values, "key_value", **bias
         )
         self.project: keras.layers.Dense = dense(self, values, channels, "project")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         self.reduce: keras.layers.Layer | None = None
         if self.sr_ratio > 1:
             self.reduce = child(

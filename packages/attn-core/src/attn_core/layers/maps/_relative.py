@@ -15,6 +15,7 @@ from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core._weights.entries import Entry, Schemes
 from attn_core.layers._base import ImageLayer, positions
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention
 
 
@@ -102,9 +103,7 @@ class RelativeSelfAttention(ImageLayer):
         self.project: keras.layers.Dense = dense(
             self, inner, self.output_dim or channels, "project"
         )
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         self.table: keras.Variable = self.add_weight(
             shape=((2 * height - 1) * (2 * width - 1), self.num_heads),
             initializer=keras.initializers.TruncatedNormal(stddev=0.02),

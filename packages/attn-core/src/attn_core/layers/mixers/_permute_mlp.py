@@ -10,6 +10,7 @@ from attn_core._ops.precision import mean, softmax
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ImageLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -93,9 +94,7 @@ class WeightedPermuteMLP(ImageLayer):
         )
         self.excite: keras.layers.Dense = dense(self, hidden, channels * 3, "excite")
         self.project: keras.layers.Dense = dense(self, channels, channels, "project")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=input_shape, name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=input_shape, name="drop")
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Mix `x` along its three axes."""

@@ -82,7 +82,7 @@ class S2Attention(ImageLayer):
         # The inputs of split attention are sums over all positions: too large for half precision
         # or int8.
         wide = "float64" if self.variable_dtype == "float64" else "float32"
-        inner = {"use_bias": False, "dtype": wide}
+        inner = {"use_bias": False, "quantizable": False, "dtype": wide}
         self.expand: keras.layers.Dense = dense(
             self, channels, channels * 3, "expand", use_bias=self.use_bias
         )

@@ -20,6 +20,7 @@ from attn_core._typing import LayerArguments, Shape, Tensor, TorchNames
 from attn_core._weights.entries import Schemes, stacked
 from attn_core.layers._base import Split, TokenLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention, Map
 
 
@@ -124,9 +125,9 @@ class DifferentialAttention(TokenLayer):
             self, channels, channels, "project", use_bias=self.use_bias
         )
         # autocast=False: maps, exponentials and norms are computed in float32.
-        self.drop: keras.layers.Dropout = child(
+        self.drop: Dropout = child(
             self,
-            keras.layers.Dropout,
+            Dropout,
             self.dropout,
             shape=(None,),
             name="drop",

@@ -10,6 +10,7 @@ from attn_core._typing import LayerArguments, Shape, Tensor, TorchNames
 from attn_core._weights.entries import Schemes, stacked, transposed
 from attn_core.layers._base import QueryLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention
 
 
@@ -131,9 +132,7 @@ class ScaledDotProductAttention(QueryLayer):
         self.key: keras.layers.Dense = dense(self, key_width, keys, "key", **bias)
         self.value: keras.layers.Dense = dense(self, value_width, values, "value", **bias)
         self.project: keras.layers.Dense = dense(self, values, outputs, "project", **bias)
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
 
     def call(
         self,

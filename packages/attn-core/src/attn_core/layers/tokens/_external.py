@@ -12,6 +12,7 @@ from attn_core._ops.precision import softmax, upcast
 from attn_core._typing import LayerArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import TokenLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention
 
 
@@ -121,9 +122,7 @@ class ExternalAttention(TokenLayer):
         self.memory_value: keras.layers.Dense = dense(
             self, self.memory_size, outputs, "memory_value", **bias
         )
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
 
     def call(
         self,

@@ -14,6 +14,7 @@ from attn_core._typing import LayerArguments, Shape, Tensor, TorchNames
 from attn_core._weights.entries import stacked, transposed
 from attn_core.layers._base import QueryLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention
 
 
@@ -148,9 +149,7 @@ class MUSEAttention(QueryLayer):
             dense(self, values, self.num_heads * size, f"kernel_{index}", use_bias=False)
             for index, size in enumerate(self.kernel_sizes)
         ]
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         equal = keras.initializers.Constant(1 / len(self.kernels))
         self.gate: keras.Variable = self.add_weight(
             name="gate", shape=(len(self.kernels),), initializer=equal

@@ -12,6 +12,7 @@ from attn_core._typing import LayerArguments, Shape, Tensor, TorchNames
 from attn_core._weights.entries import Schemes, stacked
 from attn_core.layers._base import TOKENS, TokenLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention
 
 
@@ -93,9 +94,7 @@ class SeparableSelfAttention(TokenLayer):
         self.key: keras.layers.Dense = dense(self, channels, channels, "key", **bias)
         self.value: keras.layers.Dense = dense(self, channels, channels, "value", **bias)
         self.project: keras.layers.Dense = dense(self, channels, channels, "project", **bias)
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
 
     def call(
         self,

@@ -9,6 +9,7 @@ from attn_core._ops.attention import attend, merge_heads, split_heads
 from attn_core._typing import LayerArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import QueryLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Attention
 
 
@@ -116,9 +117,7 @@ class SimplifiedScaledDotProductAttention(QueryLayer):
         self.project: keras.layers.Dense = dense(
             self, value_width, self.output_dim or width, "project", use_bias=self.use_bias
         )
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
 
     def call(
         self,

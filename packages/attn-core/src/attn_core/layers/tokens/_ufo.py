@@ -12,6 +12,7 @@ from attn_core._ops.precision import upcast
 from attn_core._typing import LayerArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import QueryLayer
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 
 
 def unit(x: Tensor, axis: int = -1) -> Tensor:
@@ -125,9 +126,7 @@ class UFOAttention(QueryLayer):
         self.key: keras.layers.Dense = dense(self, key_width, keys, "key", **bias)
         self.value: keras.layers.Dense = dense(self, value_width, values, "value", **bias)
         self.project: keras.layers.Dense = dense(self, values, outputs, "project", **bias)
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         self.gamma: keras.Variable = self.add_weight(
             (1, self.num_heads, 1, 1), initializer="ones", name="gamma"
         )

@@ -24,6 +24,7 @@ from attn_core._weights.entries import stacked
 from attn_core.layers._base import ImageLayer, Split, positions
 from attn_core.layers._children import child, dense
 from attn_core.layers._dense import Dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Map, Windows
 from attn_core.layers._normalization import LayerNormalization
 
@@ -129,12 +130,12 @@ class CrossFormerAttention(ImageLayer):
         self.key: keras.layers.Dense = dense(self, channels, channels, "key", **bias)
         self.value: keras.layers.Dense = dense(self, channels, channels, "value", **bias)
         self.project: keras.layers.Dense = dense(self, channels, channels, "project")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         inner = channels // 4 // 4
         # Not for int8: norms of a few numbers would magnify its rounding.
-        self.bias_in: Dense = child(self, Dense, inner, shape=(None, 2), name="bias_in")
+        self.bias_in: Dense = child(
+            self, Dense, inner, shape=(None, 2), name="bias_in", quantizable=False
+        )
         self.bias_norms: list[LayerNormalization] = [
             child(
                 self,
@@ -146,7 +147,9 @@ class CrossFormerAttention(ImageLayer):
             for number in (1, 2, 3)
         ]
         self.bias_maps: list[Dense] = [
-            child(self, Dense, outputs, shape=(None, inner), name=f"bias_{number}")
+            child(
+                self, Dense, outputs, shape=(None, inner), name=f"bias_{number}", quantizable=False
+            )
             for number, outputs in ((1, inner), (2, inner), (3, self.num_heads))
         ]
         side = self.block_size

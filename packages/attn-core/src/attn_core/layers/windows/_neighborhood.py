@@ -14,6 +14,7 @@ from attn_core._ops.windows import Indices, SharedKeys, gather_windows, join_blo
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ImageLayer, Split, positions
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Map, Nearest
 
 
@@ -96,9 +97,7 @@ class NeighborhoodAttention(ImageLayer):
             self, channels, 3 * channels, "qkv", use_bias=self.qkv_bias
         )
         self.project: keras.layers.Dense = dense(self, channels, channels, "project")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         offsets = 2 * self.kernel_size - 1
         self.table: keras.Variable = self.add_weight(
             shape=(self.num_heads, offsets, offsets),

@@ -11,6 +11,7 @@ from attn_core._ops.windows import fold, mean_pool, neighbours
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ImageLayer, positions
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Windows
 
 
@@ -96,9 +97,7 @@ class OutlookAttention(ImageLayer):
         )
         self.attention: keras.layers.Dense = dense(self, channels, maps, "attention")
         self.project: keras.layers.Dense = dense(self, channels, channels, "project")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
 
     def call(
         self, x: Tensor, training: bool | None = None, return_attention_scores: bool = False

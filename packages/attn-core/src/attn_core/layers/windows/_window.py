@@ -19,6 +19,7 @@ from attn_core._ops.windows import (
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ImageLayer, Split, positions
 from attn_core.layers._children import child, dense
+from attn_core.layers._dropout import Dropout
 from attn_core.layers._maps import Map, Windows
 
 
@@ -121,9 +122,7 @@ class WindowAttention(ImageLayer):
             self, channels, 3 * channels, "qkv", use_bias=self.qkv_bias
         )
         self.project: keras.layers.Dense = dense(self, channels, channels, "project")
-        self.drop: keras.layers.Dropout = child(
-            self, keras.layers.Dropout, self.dropout, shape=(None,), name="drop"
-        )
+        self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
         self._offsets = offset_index(self.block_size, self.block_size)
         self.table: keras.Variable = self.add_weight(
             shape=((2 * self.block_size - 1) ** 2, self.num_heads),
