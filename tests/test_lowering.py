@@ -53,8 +53,17 @@ def by_hand(x, kernel, strides, dilation):
         (4, (5, 3, 1, 4)),
         (6, (3, 5, 2, 9)),
         (6, (3, 5, 2, 3)),
+        (24, (3, 3, 2, 96)),
     ],
-    ids=["dense", "one filter of 2", "one filter of 6", "depthwise", "grouped", "one a group"],
+    ids=[
+        "dense",
+        "one filter of 2",
+        "one filter of 6",
+        "depthwise",
+        "grouped",
+        "one a group",
+        "many groups",
+    ],
 )
 def test_convolutions(channels, kernel, strides, dilation, own, monkeypatch):
     if BACKEND == "tensorflow" and kernel[2] == 1 and strides[0] != strides[1]:
@@ -112,8 +121,8 @@ def test_convolutions_of_signals_and_volumes(kernel, strides, dilation, own, mon
 @pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
 @pytest.mark.parametrize(
     ("channels", "kernel"),
-    [(4, (3, 5, 4, 1)), (4, (5, 3, 1, 4)), (6, (3, 5, 2, 9))],
-    ids=["one filter", "depthwise", "grouped"],
+    [(4, (3, 5, 4, 1)), (4, (5, 3, 1, 4)), (6, (3, 5, 2, 9)), (24, (3, 3, 2, 96))],
+    ids=["one filter", "depthwise", "grouped", "many groups"],
 )
 def test_gradients_of_convolutions(channels, kernel, dilation, monkeypatch):
     """Those of the image and of the kernel, as lowered and as Keras computes."""
