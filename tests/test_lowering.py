@@ -6,9 +6,10 @@ import pytest
 from attn_core._ops import attention, convolution, groups, lowering, spectra
 from attn_core._ops.convolution import conv2d
 from attn_core._ops.maxima import maximum
-from attn_core.layers import _normalization
+from attn_core.layers import LambdaAttention, _normalization
 from attn_core.layers._convolution import Conv1D, Conv2D, Conv3D
 from attn_core.layers._normalization import BatchNormalization, LayerNormalization
+from attn_core.layers.maps import _lambda
 from gradients import value_and_gradients
 from keras import ops
 
@@ -314,6 +315,28 @@ def test_groups_of_channels(width, own, monkeypatch):
     np.testing.assert_allclose(by_x, spread * np.tile(weights[1], 4), rtol=1e-5, atol=1e-5)
     shared = (spread * x).reshape(-1, 4, width).sum((0, 1))
     np.testing.assert_allclose(by_weights, [0 * shared, shared], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("kernel_size", "size"), [(9, (14, 9)), (3, (5, 8)), (None, (5, 6))], ids=str
+)
+def test_lambdas_and_weights(kernel_size, size, monkeypatch):
+    """The values weighted by queries and offsets, and the queries times the lambdas."""
+    layer = LambdaAttention(num_heads=2, key_dim=8, kernel_size=kernel_size)
+    x, cotangent = draw(2, *size, 64), draw(2, *size, 64)
+    layer.build(x.shape)
+    place = layer.position.bias if kernel_size else layer.table
+    place.assign(draw(*place.shape))
+    assert layer._weighing_is_shorter()
+    found = []
+    for weighs in (True, False):
+        monkeypatch.setattr(_lambda, "shares_keys", lambda weighs=weighs: weighs)
+        output, (inner,), weights = value_and_gradients(layer, [x], cotangent)
+        found.append([output, inner, *weights])
+    for ours, written in zip(*found, strict=True):
+        bound = 1e-5 * np.abs(written).max()
+        np.testing.assert_allclose(ours, written, rtol=1e-4, atol=bound)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's own kernels")
