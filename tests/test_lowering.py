@@ -6,9 +6,10 @@ import pytest
 from attn_core._ops import attention, convolution, groups, lowering, spectra
 from attn_core._ops.convolution import conv2d
 from attn_core._ops.maxima import maximum
-from attn_core.layers import _normalization
+from attn_core.layers import LambdaAttention, _normalization
 from attn_core.layers._convolution import Conv1D, Conv2D, Conv3D
 from attn_core.layers._normalization import BatchNormalization, LayerNormalization
+from attn_core.layers.maps import _lambda
 from gradients import value_and_gradients
 from keras import ops
 
@@ -53,8 +54,17 @@ def by_hand(x, kernel, strides, dilation):
         (4, (5, 3, 1, 4)),
         (6, (3, 5, 2, 9)),
         (6, (3, 5, 2, 3)),
+        (24, (3, 3, 2, 96)),
     ],
-    ids=["dense", "one filter of 2", "one filter of 6", "depthwise", "grouped", "one a group"],
+    ids=[
+        "dense",
+        "one filter of 2",
+        "one filter of 6",
+        "depthwise",
+        "grouped",
+        "one a group",
+        "many groups",
+    ],
 )
 def test_convolutions(channels, kernel, strides, dilation, own, monkeypatch):
     if BACKEND == "tensorflow" and kernel[2] == 1 and strides[0] != strides[1]:
@@ -112,8 +122,8 @@ def test_convolutions_of_signals_and_volumes(kernel, strides, dilation, own, mon
 @pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
 @pytest.mark.parametrize(
     ("channels", "kernel"),
-    [(4, (3, 5, 4, 1)), (4, (5, 3, 1, 4)), (6, (3, 5, 2, 9))],
-    ids=["one filter", "depthwise", "grouped"],
+    [(4, (3, 5, 4, 1)), (4, (5, 3, 1, 4)), (6, (3, 5, 2, 9)), (24, (3, 3, 2, 96))],
+    ids=["one filter", "depthwise", "grouped", "many groups"],
 )
 def test_gradients_of_convolutions(channels, kernel, dilation, monkeypatch):
     """Those of the image and of the kernel, as lowered and as Keras computes."""
@@ -305,6 +315,28 @@ def test_groups_of_channels(width, own, monkeypatch):
     np.testing.assert_allclose(by_x, spread * np.tile(weights[1], 4), rtol=1e-5, atol=1e-5)
     shared = (spread * x).reshape(-1, 4, width).sum((0, 1))
     np.testing.assert_allclose(by_weights, [0 * shared, shared], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("kernel_size", "size"), [(9, (14, 9)), (3, (5, 8)), (None, (5, 6))], ids=str
+)
+def test_lambdas_and_weights(kernel_size, size, monkeypatch):
+    """The values weighted by queries and offsets, and the queries times the lambdas."""
+    layer = LambdaAttention(num_heads=2, key_dim=8, kernel_size=kernel_size)
+    x, cotangent = draw(2, *size, 64), draw(2, *size, 64)
+    layer.build(x.shape)
+    place = layer.position.bias if kernel_size else layer.table
+    place.assign(draw(*place.shape))
+    assert layer._weighing_is_shorter()
+    found = []
+    for weighs in (True, False):
+        monkeypatch.setattr(_lambda, "shares_keys", lambda weighs=weighs: weighs)
+        output, (inner,), weights = value_and_gradients(layer, [x], cotangent)
+        found.append([output, inner, *weights])
+    for ours, written in zip(*found, strict=True):
+        bound = 1e-5 * np.abs(written).max()
+        np.testing.assert_allclose(ours, written, rtol=1e-4, atol=bound)
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's own kernels")

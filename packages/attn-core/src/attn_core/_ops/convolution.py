@@ -48,6 +48,8 @@ def conv2d(x: Tensor, kernel: Tensor, strides: Pair = (1, 1), dilation: Pair = (
         kernel = ops.transpose(kernel, (0, 1, 3, 2))
         return ops.depthwise_conv(x, kernel, strides, "valid", "channels_last", dilation)
     if splits_groups():
+        if jax_on_cpu():
+            kernel, groups = _merge_groups(kernel, groups)
         parts = zip(_split(x, groups), _split(kernel, groups), strict=True)
         return ops.concatenate([_dense(*part, strides, dilation) for part in parts], axis=-1)
     return _dense(x, kernel, strides, dilation)
@@ -98,6 +100,28 @@ def _split(x: Tensor, groups: int) -> list[Tensor]:
     """
     width = x.shape[-1] // groups
     return split_at(x, *(width * part for part in range(1, groups)))
+
+
+def _merge_groups(kernel: Tensor, groups: int) -> tuple[Tensor, int]:
+    """Join groups of few filters, with zeros between them; return the kernel and their number.
+
+    Each is then a convolution to at least 8 filters, or to 32 where the kernel is small.
+    """
+    rows, columns, width, filters = kernel.shape
+    each, enough = filters // groups, 32 if rows * columns <= 9 else 8
+    merged = 1
+    while merged < groups and merged * each < enough:
+        merged = next(more for more in range(merged + 1, groups + 1) if groups % more == 0)
+    if merged == 1:
+        return kernel, groups
+    kernel = ops.reshape(kernel, (rows, columns, width, groups // merged, merged, each))
+    around = ((0, 0),) * 4
+    parts = [
+        ops.pad(kernel[..., place, :], (*around, (place * each, (merged - 1 - place) * each)))
+        for place in range(merged)
+    ]
+    kernel = ops.stack(parts, axis=2)  # (rows, columns, merged, width, groups // merged, filters)
+    return ops.reshape(kernel, (rows, columns, merged * width, filters)), groups // merged
 
 
 def _padding(kernel: Tensor, dilation: tuple[int, ...]) -> Any:

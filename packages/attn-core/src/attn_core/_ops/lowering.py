@@ -8,6 +8,11 @@ channel 237 ms natively and 11 ms as one of images, attention over 8x196 tokens 
 einsum and 12 ms as transposed matrix products. On TensorFlow a grouped 9x9 (16 groups) of
 8x28x28x64, with its gradient, takes 7.5 s as Keras runs it on CPUs and 17 ms as 16 dense ones.
 Elsewhere the native convolutions win.
+
+Dense convolutions to few filters are slow on JAX, too, so that small groups are merged. On one core
+a 9x9 convolution of 8x14x14x256 to 64 filters takes 21 ms as 16 groups and 6 ms as 8 with zeros in
+them, with its gradient 55 and 34 ms; a 3x3 one of 4x28x28x128 to as many, 14 ms as 32 groups and
+3.4 ms as 4, with its gradient 37 and 12 ms.
 """
 
 from collections.abc import Callable, Iterator
