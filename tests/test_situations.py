@@ -218,6 +218,22 @@ def test_pictures_of_unknown_scale_are_refused(value, tmp_path):
         open_image(str(tmp_path / "grey.tiff"))
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB", "1"])
+def test_transparent_pictures_are_on_white(mode, tmp_path):
+    """Black that is transparent, half and not at all; or where one colour is transparent."""
+    alpha = np.array([[0, 128, 255]], "uint8")
+    picture = Image.fromarray(np.zeros((1, 3, 4), "uint8"))
+    picture.putalpha(Image.fromarray(alpha))
+    options, expected = {}, 1 - alpha / 255
+    if mode in ("L", "RGB", "1"):
+        picture = Image.fromarray(np.array([[0, 0, 255]], "uint8"))
+        options, expected = {"transparency": (0, 0, 0) if mode == "RGB" else 0}, np.ones((1, 3))
+    picture = picture.convert(mode) if mode != "P" else picture.quantize(4)
+    picture.save(tmp_path / "picture.png", **options)
+    read = as_array(open_image(str(tmp_path / "picture.png")), 1, 3, 1, "unit")
+    np.testing.assert_allclose(read[..., 0], expected, atol=1 / 255)
+
+
 # PyTorch's compiler.
 
 
