@@ -51,6 +51,18 @@ def test_networks_in_h5_files(name, tmp_path):
     assert type(again) is own
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_with_attention_in_h5_files(name, tmp_path):
+    """These files hold the graph, not the arguments of the network; they know layers alone."""
+    model = insert_attention(getattr(models, name)(**TINY[name], num_classes=3), "simam", "head")
+    assert all(isinstance(one, keras.layers.Layer) for one in model.operations)
+    model.save(tmp_path / "model.h5")
+    reloaded = keras.saving.load_model(tmp_path / "model.h5")
+    x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+    expected, output = (keras.ops.convert_to_numpy(one(x)) for one in (model, reloaded))
+    np.testing.assert_allclose(output, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_configurations_are_json(case):
     """JSON has no infinity and no NaN."""
