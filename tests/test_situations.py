@@ -115,6 +115,12 @@ def test_profile_says_what_it_takes():
             attn_core.profile(model, shape, modes=())
     with pytest.raises(ValueError, match="one tuple of positive integers"):
         attn_core.profile(CBAM(2), [(2, 8, 8, 4)], modes=())
+    words = keras.Input((9,), dtype="string")
+    hashed = keras.layers.Hashing(4, output_mode="one_hot")(words)
+    text = keras.Model(words, keras.layers.Dense(2)(hashed))
+    assert attn_core.profile(text, (2, 9), modes=()).total_multiply_adds == 2 * 4 * 2
+    with pytest.raises(ValueError, match="times of a model of text are not measured"):
+        attn_core.profile(text, (2, 9), modes=("eager",))
 
 
 def test_visualize_says_what_it_takes():
