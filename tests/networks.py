@@ -102,7 +102,7 @@ PARAMETERS = {
         "gc_resnet_101": 49_337_222,
         "epsanet_101": 38_900_279,
     },
-    # The papers' variants as timm 1.0 builds them (`coatnet_0_224` to `coatnet_5_224`).
+    # The papers' variants as timm 1.0 builds them (`coatnet_0_224` to `coatnet_5_224`), and timm's.
     "CoAtNet": {
         "coatnet_0": 25_036_820,
         "coatnet_1": 42_225_776,
@@ -110,6 +110,18 @@ PARAMETERS = {
         "coatnet_3": 166_966_264,
         "coatnet_4": 275_425_288,
         "coatnet_5": 687_472_008,
+        "coatnet_nano_rw_224": 15_141_244,
+        "coatnet_0_rw_224": 27_435_562,
+        "coatnet_1_rw_224": 41_721_502,
+        "coatnet_2_rw_224": 73_868_400,
+        "coatnet_3_rw_224": 181_805_305,
+        "coatnet_bn_0_rw_224": 27_435_562,
+        "coatnet_rmlp_nano_rw_224": 15_145_116,
+        "coatnet_rmlp_0_rw_224": 27_446_074,
+        "coatnet_rmlp_1_rw_224": 41_691_982,
+        "coatnet_rmlp_1_rw2_224": 41_724_622,
+        "coatnet_rmlp_2_rw_224": 73_881_264,
+        "coatnet_rmlp_2_rw_384": 73_881_264,
     },
     # JDAI-CV/CoTNet `models/cotnet.py` with `models/resnet.py`.
     "CoTNet": {"cotnet_50": 22_222_416, "cotnet_101": 38_272_048},

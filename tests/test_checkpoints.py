@@ -81,7 +81,7 @@ def refused(model, state):
 @pytest.mark.parametrize(
     ("ours", "theirs", "words"),
     [
-        (".se.", ".se_early.", "timm's coatnet_*_rw"),
+        (".se.", ".se_early.", "timm's coatnet_*_rw_224, which"),
         ("relative_position_bias_table", "mlp.fc1.weight", "timm's coatnet_rmlp_*"),
         ("blocks", "units", "another network or another variant"),
     ],
@@ -132,10 +132,13 @@ def test_variants_know_what_timm_expects():
             known |= network.PREPROCESS
     assert known["swin_b"] == Preprocess(224, 0.9)
     assert known["van_b2"] == Preprocess(224, 0.9, mean=(0.5,) * 3, std=(0.5,) * 3)
-    assert known["nat_tiny"] == known["gfnet_h_b"] == known["cotnet_101"] == Preprocess(224)
+    for name in ("nat_tiny", "gfnet_h_b", "cotnet_101", "rest_large", "parnet_xl"):
+        assert known[name] == Preprocess(224)
     assert (known["vip_m7"].crop, known["vip_l7"].crop) == (0.9, 0.875)
+    assert known["coatnet_1_rw_224"] == Preprocess(224, 0.95, mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert known["coatnet_bn_0_rw_224"] == Preprocess(224, 0.95)
     assert known["eca_resnet_101"] == Preprocess(224, interpolation="bilinear")
-    assert "resnet_50" not in known
+    assert not known.keys() & {"resnet_50", "gc_resnet_50", "halonet_h1", "coatnet_0"}
 
 
 def test_the_size_of_the_network_is_that_of_its_images():

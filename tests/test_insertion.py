@@ -6,7 +6,13 @@ from functools import cache
 import keras
 import numpy as np
 import pytest
-from attn_core import ECAAttention, ExternalAttention, SEAttention, insert_attention
+from attn_core import (
+    ECAAttention,
+    ExternalAttention,
+    SEAttention,
+    attention_maps,
+    insert_attention,
+)
 from attn_core._tools.places import PLACES, trace
 from keras import layers, ops
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
@@ -838,6 +844,75 @@ def test_vocabularies_are_copied(kind):
     model = keras.Model(inputs, y)
     inserted = insert_attention(model, layers.Identity, "dense")
     np.testing.assert_array_equal(run(inserted, x), run(model, x))
+
+
+BINS = [-1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("preparation", "dtype"),
+    [
+        (lambda x: adapted(layers.Normalization(), x), "float32"),
+        (lambda x: layers.Normalization(mean=2.0, variance=9.0), "float32"),
+        (lambda x: adapted(layers.Discretization(num_bins=4, output_mode="one_hot"), x), "float32"),
+        (lambda x: layers.Discretization(BINS, output_mode="one_hot"), "float32"),
+        (lambda x: layers.Hashing(4, salt=[1, 2], output_mode="one_hot"), "int32"),
+        (lambda x: layers.CategoryEncoding(5), "int32"),
+    ],
+    ids=["normalized", "normalized as told", "in bins", "in given bins", "hashed", "categories"],
+)
+def test_preparations_of_numbers_are_copied(preparation, dtype, tmp_path):
+    """What layers learned from data is, too, through a file, and maps are found behind them."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 5, (4, 6)) if dtype == "int32" else 3 * rng.standard_normal((4, 6))
+    inputs, x = keras.Input((6,), dtype=dtype), x.astype(dtype)
+    y = layers.Flatten()(preparation(x)(inputs))
+    y = layers.Dense(8, name="dense")(layers.Reshape((-1, 1))(y))
+    model = keras.Model(inputs, layers.GlobalAveragePooling1D()(y))
+    same = insert_attention(model, layers.Identity, "dense")
+    np.testing.assert_array_equal(run(same, x), run(model, x))
+    assert attention_maps(insert_attention(model, "se", "dense"), x)
+    same.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(run(again, x), run(model, x))
+
+
+@keras.saving.register_keras_serializable("test_insertion")
+class Scaled(layers.Layer):
+    """A user's layer without `get_config`: Keras notes the arguments of its constructor."""
+
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+
+def test_layers_without_configuration_are_saved(tmp_path):
+    inserted = insert_attention(small(), Scaled, "stem", factor=3.0)
+    inserted.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(run(again, images(inserted)), run(inserted, images(inserted)))
+    (scaled,) = (layer for layer in again.layers if isinstance(layer, Scaled))
+    assert scaled.factor == 3.0
+
+
+def adapted(layer, x):
+    layer.adapt(x)
+    return layer
+
+
+def test_crossed_features_are_copied():
+    """They have two inputs."""
+    first, second = (keras.Input((), dtype="int32") for _ in range(2))
+    crossed = layers.HashedCrossing(9, output_mode="one_hot")([first, second])
+    y = layers.Dense(4, name="dense")(layers.Reshape((9, 1))(crossed))
+    model = keras.Model([first, second], y)
+    x = [np.array([1, 2, 3], "int32"), np.array([4, 4, 5], "int32")]
+    same = insert_attention(model, layers.Identity, "dense")
+    np.testing.assert_array_equal(run(same, x), run(model, x))
+    assert attention_maps(insert_attention(model, "se", "dense"), x)
 
 
 # Errors.

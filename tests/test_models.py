@@ -345,6 +345,77 @@ def test_relative_biases_are_interpolated_over_the_offsets():
                 np.testing.assert_allclose(table, np.add.outer(top, left), atol=1e-6)
 
 
+OTHER_BLOCKS = {
+    **TINY["CoAtNet"],
+    "stem_width": (4, 8),
+    "num_classes": 3,
+    "form": {"activation": "silu", "inner_width": "input", "norm": "batch", "bias_dim": 4},
+}
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_other_blocks_of_coatnet_in_files(name, tmp_path):
+    model = models.CoAtNet(**OTHER_BLOCKS)
+    assert model.get_config()["form"] == OTHER_BLOCKS["form"]
+    x = np.random.default_rng(0).standard_normal(IMAGES).astype("float32")
+    expected = keras.ops.convert_to_numpy(model(x))
+    model.save(tmp_path / name)
+    for twin in (copy.deepcopy(model), keras.saving.load_model(tmp_path / name)):
+        assert twin.get_config() == model.get_config()
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(twin(x)), expected, atol=1e-6)
+
+
+def test_computed_biases_serve_all_sizes():
+    """The MLP stays; the bias of an offset is the same at each size, and float32 in half."""
+    model = models.CoAtNet(**OTHER_BLOCKS)
+    larger, half = model.resized(128), models.CoAtNet(**OTHER_BLOCKS, dtype="mixed_float16")
+    for ours, theirs in zip(larger.weights, model.weights, strict=True):
+        assert ours.shape == theirs.shape
+    half.set_weights(model.get_weights())
+    block = "stage_2_block_0"
+    small, large, other = (one.get_layer(block).attention for one in (model, larger, half))
+    biases = [keras.ops.convert_to_numpy(one.biases()) for one in (small, large, other)]
+    np.testing.assert_array_equal(biases[0], biases[2])
+    grids = [
+        one.reshape(2 * side - 1, 2 * side - 1, -1)
+        for one, side in zip(biases, (4, 8, 4), strict=True)
+    ]
+    np.testing.assert_allclose(grids[1][4:-4, 4:-4], grids[0], atol=1e-6)
+
+
+def test_a_form_may_be_a_record():
+    form = models.CoAtNetForm(**OTHER_BLOCKS["form"])
+    model = models.CoAtNet(**{**OTHER_BLOCKS, "form": form})
+    assert model.get_config() == models.CoAtNet(**OTHER_BLOCKS, name=model.name).get_config()
+    assert models.CoAtNet(**{**OTHER_BLOCKS, "form": None}).get_config()["form"] == {}
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ("rw", "`form` must be a CoAtNetForm, or a dict of activation, pre_activation"),
+        ({"early_se": True}, "`form` must be a CoAtNetForm"),
+        ({"pooling": "min"}, "`pooling` must be one of 'avg', 'max'"),
+        ({"inner_width": 3}, "`inner_width` must be one of"),
+        ({"downsample": "conv"}, "`downsample` must be one of"),
+        ({"norm": "group"}, "`norm` must be one of"),
+        ({"se_early": 1}, "`se_early` must be True or False"),
+        ({"activation": "gleu"}, "`activation` must be the name of a Keras activation"),
+        ({"bias_dim": 0}, "`bias_dim` must be an integer"),
+        ({"layer_scale": "small"}, "`layer_scale` must be a finite number"),
+    ],
+)
+def test_bad_forms(form, message):
+    with pytest.raises(ValueError, match=message):
+        models.CoAtNet(**{**OTHER_BLOCKS, "form": form})
+
+
+def test_attention_within_the_width_of_its_input():
+    config = {**OTHER_BLOCKS, "embed_dim": (8, 12, 16, 16)}
+    with pytest.raises(ValueError, match="`embed_dim` must be divisible by key_dim=8"):
+        models.CoAtNet(**config)
+
+
 def window_attentions(model):
     """Return the window attentions of each stage."""
     blocks = [layer for layer in model.layers if "block" in layer.name]

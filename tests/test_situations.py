@@ -51,6 +51,18 @@ def test_networks_in_h5_files(name, tmp_path):
     assert type(again) is own
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_with_attention_in_h5_files(name, tmp_path):
+    """These files hold the graph, not the arguments of the network; they know layers alone."""
+    model = insert_attention(getattr(models, name)(**TINY[name], num_classes=3), "simam", "head")
+    assert all(isinstance(one, keras.layers.Layer) for one in model.operations)
+    model.save(tmp_path / "model.h5")
+    reloaded = keras.saving.load_model(tmp_path / "model.h5")
+    x = np.random.default_rng(0).standard_normal((2, 64, 64, 3)).astype("float32")
+    expected, output = (keras.ops.convert_to_numpy(one(x)) for one in (model, reloaded))
+    np.testing.assert_allclose(output, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_configurations_are_json(case):
     """JSON has no infinity and no NaN."""
@@ -103,6 +115,12 @@ def test_profile_says_what_it_takes():
             attn_core.profile(model, shape, modes=())
     with pytest.raises(ValueError, match="one tuple of positive integers"):
         attn_core.profile(CBAM(2), [(2, 8, 8, 4)], modes=())
+    words = keras.Input((9,), dtype="string")
+    hashed = keras.layers.Hashing(4, output_mode="one_hot")(words)
+    text = keras.Model(words, keras.layers.Dense(2)(hashed))
+    assert attn_core.profile(text, (2, 9), modes=()).total_multiply_adds == 2 * 4 * 2
+    with pytest.raises(ValueError, match="times of a model of text are not measured"):
+        attn_core.profile(text, (2, 9), modes=("eager",))
 
 
 def test_visualize_says_what_it_takes():
@@ -216,6 +234,22 @@ def test_pictures_of_unknown_scale_are_refused(value, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "grey.tiff")
     with pytest.raises(BadParameter, match="real numbers from 0 to 1"):
         open_image(str(tmp_path / "grey.tiff"))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB", "1"])
+def test_transparent_pictures_are_on_white(mode, tmp_path):
+    """Black that is transparent, half and not at all; or where one colour is transparent."""
+    alpha = np.array([[0, 128, 255]], "uint8")
+    picture = Image.fromarray(np.zeros((1, 3, 4), "uint8"))
+    picture.putalpha(Image.fromarray(alpha))
+    options, expected = {}, 1 - alpha / 255
+    if mode in ("L", "RGB", "1"):
+        picture = Image.fromarray(np.array([[0, 0, 255]], "uint8"))
+        options, expected = {"transparency": (0, 0, 0) if mode == "RGB" else 0}, np.ones((1, 3))
+    picture = picture.convert(mode) if mode != "P" else picture.quantize(4)
+    picture.save(tmp_path / "picture.png", **options)
+    read = as_array(open_image(str(tmp_path / "picture.png")), 1, 3, 1, "unit")
+    np.testing.assert_allclose(read[..., 0], expected, atol=1 / 255)
 
 
 # PyTorch's compiler.

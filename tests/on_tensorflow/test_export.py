@@ -208,6 +208,23 @@ def takes(kind):
     return keras.Model(x, keras.layers.Dense(2)(y))
 
 
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_pictures_of_bytes(quantize, tmp_path):
+    """A camera gives bytes, and the file takes them, also where it computes in 8 bits."""
+    pixels = keras.Input((8, 8, 3), dtype="uint8")
+    x = keras.layers.Conv2D(4, 3, activation="relu")(keras.layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, keras.layers.GlobalAveragePooling2D()(x))
+    rng = np.random.default_rng(0)
+    data = [rng.integers(0, 256, (1, 8, 8, 3)).astype("uint8") for _ in range(3 * bool(quantize))]
+    options = {"quantize": quantize, "representative_data": data or None, "verbose": False}
+    path = tmp_path / "model.tflite"
+    report = attn_tf.export(model, path, "litert", **options)
+    assert report.max_difference < (0.05 if quantize else 1e-5) * report.largest_output
+    interpreter = ai_edge_litert.interpreter.Interpreter(str(path))
+    (details,) = interpreter.get_input_details()
+    assert details["dtype"] is np.uint8
+
+
 @pytest.mark.parametrize("kind", ["int32", "int64", "bool", "uint8", "dict"])
 @pytest.mark.parametrize("format", ["saved_model", "litert"])
 def test_samples_follow_the_inputs(kind, format, tmp_path):

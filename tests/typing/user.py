@@ -72,6 +72,7 @@ from attn_core.models import (
     VOLO,
     AttentionResNet,
     CoAtNet,
+    CoAtNetForm,
     CoTBottleneck,
     CoTNet,
     GFNet,
@@ -208,7 +209,8 @@ model.fit(callbacks=[Backup("backup"), Backup(Path("other"))])
 mesh = keras.distribution.DeviceMesh((1, 2), ("batch", "model"), ["cpu:0", "cpu:1"])
 layouts = layout_map(model, mesh, axis="model", min_size=2**14)
 distribution.layout_map(layers.SEAttention(), mesh)
-models.CoAtNet()
+models.CoAtNet(form=CoAtNetForm(norm="batch"), stem_width=(32, 64))
+models.CoAtNet(form={"norm": "batch"})
 
 # The catalog.
 for mechanism in catalog.MECHANISMS:

@@ -78,7 +78,7 @@ def export(
             dictionary of arrays. Default: the first of `representative_data`, or a batch of one
             with random numbers in the structure and dtypes of the model's inputs.
         quantize: For LiteRT: "dynamic" stores the weights in 8 bits, "int8" also computes in 8
-            bits, where LiteRT can; inputs and outputs are in float32.
+            bits, where LiteRT can; inputs and outputs keep their dtypes.
         representative_data: For "int8": batches of typical inputs, from which the ranges of the
             numbers are measured.
         verbose: Whether to print the report.

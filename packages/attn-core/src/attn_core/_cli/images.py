@@ -25,14 +25,14 @@ DARK = 2**12
 
 
 def open_image(name: str) -> Image.Image:
-    """Return the image in a file, or one of the samples, in RGB."""
+    """Return the image in a file, or one of the samples, in RGB, transparent parts on white."""
     if name in SAMPLES and not Path(name).exists():
         from sklearn.datasets import load_sample_image
 
         return Image.fromarray(load_sample_image(f"{name}.jpg"))
     try:
         with Image.open(name) as image:
-            return _in_8_bits(name, ImageOps.exif_transpose(image)).convert("RGB")
+            return _on_white(_in_8_bits(name, ImageOps.exif_transpose(image))).convert("RGB")
     except FileNotFoundError:
         samples = " or ".join(SAMPLES)
         raise BadParameter(f"there is no image {name!r}; {samples} would be a sample.") from None
@@ -58,6 +58,14 @@ def _in_8_bits(name: str, image: Image.Image) -> Image.Image:
         numbers = f"{largest} is white, and its largest number is {high:g}"
         echo(f"the image {name!r} is dark: {numbers}.", err=True)
     return Image.fromarray(np.round(pixels * (255 / largest)).astype("uint8"))
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """Return an image before a white one: Pillow would show what transparent pixels hide."""
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def as_array(image: Image.Image, height: int, width: int, channels: int, scale: str) -> np.ndarray:

@@ -157,10 +157,13 @@ def _maker(
         )
 
     def from_class(call: Call, taken: set[str]) -> keras.layers.Layer:
+        policy = full_precision(call.nearest("dtype_policy"))
         options: dict[str, Any] = {
             # PyTorch takes no dots in names, and networks are called "mobilenetv2_1.00_32".
             "name": _unique(f"{call.layer.name}_{_key(attention)}".replace(".", "_"), taken),
-            "dtype": full_precision(call.nearest("dtype_policy")),
+            # By its name, if it has no more: of a class without `get_config`, Keras keeps arguments
+            # that are text or numbers.
+            "dtype": policy.name if type(policy) is keras.DTypePolicy else policy,
         }
         if issubclass(attention, ImageLayer):
             options["data_format"] = call.nearest("data_format")

@@ -255,6 +255,11 @@ def _check(layer: object, input_shape: object, modes: object, seconds: object) -
             f"{len(inputs)}: {', '.join(one.name for one in inputs)}. Profile its parts, or a "
             "model of one input around it, which makes the others of that input."
         )
+    if modes and any(one.dtype == "string" for one in inputs):
+        raise ValueError(
+            f"profile: the times of a model of text are not measured. Received: {layer.name!r}. "
+            "Profile the model behind its vocabulary, or count the costs alone with `modes=()`."
+        )
     if not (
         isinstance(input_shape, (list, tuple))
         and len(input_shape) > 1

@@ -191,7 +191,8 @@ def _explained(
         kinds.setdefault(problem.partition(":")[0], []).append(name)
     several = ", ".join(f"{len(names)} are {kind} ({names[0]})" for kind, names in kinds.items())
     others = getattr(target, "OTHERS", {}).items()
-    known = [network for part, network in others if any(part in name for name in wrong)]
+    theirs = [name for name in wrong if name in arrays]
+    known = [network for part, network in others if any(part in name for name in theirs)]
     return (
         f" It is a checkpoint of {known[0] if known else 'another network or another variant'}: of "
         f"the {len(naming)} entries that are needed, by the names of {scheme}, "

@@ -1,7 +1,7 @@
 """The networks in which the mechanisms were published."""
 
 from attn_core.models._attention_resnet import AttentionResNet
-from attn_core.models._coatnet import CoAtNet
+from attn_core.models._coatnet import CoAtNet, CoAtNetForm
 from attn_core.models._cotnet import CoTBottleneck, CoTNet
 from attn_core.models._gfnet import GFNet, GFNetPyramid
 from attn_core.models._halonet import HaloNet
@@ -23,6 +23,7 @@ __all__ = [
     "VOLO",
     "AttentionResNet",
     "CoAtNet",
+    "CoAtNetForm",
     "CoTBottleneck",
     "CoTNet",
     "GFNet",

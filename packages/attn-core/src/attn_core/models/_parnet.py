@@ -24,6 +24,7 @@ from attn_core.layers.branches._parnet import FusedParNetAttention, ParNetAttent
 from attn_core.models._arguments import checked
 from attn_core.models._base import AttentionModel, Graph, drop_path_rates
 from attn_core.models._blocks import Block, stochastic_depth
+from attn_core.models._preprocess import Preprocess
 
 
 def interleave(images: Sequence[Tensor]) -> Tensor:
@@ -294,6 +295,9 @@ class ParNet(AttentionModel):
         "parnet_l": {"filters": (160, 320, 640, 2560), "dropout": 0.1},
         "parnet_xl": {"filters": (200, 400, 800, 3200), "dropout": 0.1},
     }
+
+    # The authors' `validate.py` with the arguments of validate_models.sh.
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {name: Preprocess(224) for name in VARIANTS}
 
     @checked(
         per_stage=("depths",),

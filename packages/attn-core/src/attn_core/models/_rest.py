@@ -14,6 +14,7 @@ from attn_core.layers._normalization import BatchNormalization
 from attn_core.models._arguments import checked
 from attn_core.models._base import AttentionModel, Graph, drop_path_rates
 from attn_core.models._blocks import Block, TransformerBlock
+from attn_core.models._preprocess import Preprocess
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -135,6 +136,9 @@ class ResT(AttentionModel):
         "rest_base": {"embed_dim": (96, 192, 384, 768), "depths": (2, 2, 6, 2)},
         "rest_large": {"embed_dim": (96, 192, 384, 768), "depths": (2, 2, 18, 2)},
     }
+
+    # The authors' `datasets.py` at the time of these checkpoints. Since ResTv2 it crops by 1.0.
+    PREPROCESS: ClassVar[dict[str, Preprocess]] = {name: Preprocess(224) for name in VARIANTS}
 
     @checked(per_stage=("embed_dim", "depths", "num_heads", "sr_ratio", "mlp_ratio"), stages=4)
     def __init__(

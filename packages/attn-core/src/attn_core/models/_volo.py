@@ -181,6 +181,20 @@ class ClassToken(Block):
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
+class FirstToken(Block):
+    """Takes the first token, `(B, C)`: a layer, because `.h5` files cannot hold an index."""
+
+    def call(self, x: Tensor) -> Tensor:
+        """Leave all other tokens out."""
+        return x[:, 0]
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of one token."""
+        batch, _, channels = input_shape
+        return batch, channels
+
+
+@keras.saving.register_keras_serializable(package="attn_core")
 class VOLO(AttentionModel):
     """VOLO, the vision outlooker: outlook attention on small patches, then a vision transformer.
 
@@ -393,7 +407,7 @@ def class_token(net: Graph, x: Tensor, count: int, num_heads: int, block: dict[s
     for i in range(count):
         names = {"name": f"class_block_{i}", "torch": f"post_network.{i}"}
         x = net.add(ClassBlock, num_heads, **names, **block)(x)
-    return x[:, 0]
+    return net.add(FirstToken, name="first_token")(x)
 
 
 def classify(
@@ -405,4 +419,5 @@ def classify(
         return output
     logits = net.add(layers.Dense, num_classes, name="dense_head", torch="aux_head")(features)
     best = net.add(layers.GlobalMaxPooling2D, name="dense_pool", data_format="channels_last")
-    return output + 0.5 * best(logits)
+    half = net.add(layers.Rescaling, 0.5, name="dense_half")(best(logits))
+    return net.add(layers.Add, name="logits")([output, half])

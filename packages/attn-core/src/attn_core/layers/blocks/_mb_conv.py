@@ -1,11 +1,12 @@
 """MBConv, the convolution block of CoAtNet."""
 
+from dataclasses import dataclass
 from typing import Unpack
 
 import keras
-from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.pooling import halve
 from attn_core._ops.precision import mean
 from attn_core._ops.streams import stream
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
@@ -15,6 +16,34 @@ from attn_core.layers._children import child, dense
 from attn_core.layers._convolution import Conv2D
 from attn_core.layers._normalization import BatchNormalization
 from attn_core.layers._widths import multiple_of_8
+
+
+@dataclass(frozen=True)
+class MBConvForm:
+    """What other published blocks do otherwise; the defaults are those of `MBConv`.
+
+    Attributes:
+        activation: Name of the activation after the norms.
+        pre_activation: Whether it also follows the first norm.
+        inner_width: Whose number of channels the widths inside are multiples of: "output" or
+            "input". With "input", the width of squeeze-and-excitation is a multiple of the expanded
+            one.
+        use_bias: Whether the last 1x1 convolution and that of the shortcut have biases.
+        se_activation: Name of the activation in squeeze-and-excitation.
+        se_early: Whether squeeze-and-excitation comes before the norm of the depthwise convolution.
+        downsample: What halves height and width: the "depthwise" convolution, or an average
+            "pooling" after the first norm.
+        pooling: Pooling of the shortcut: "avg" of 2x2 pixels, or "max" of 3x3.
+    """
+
+    activation: str = "gelu"
+    pre_activation: bool = False
+    inner_width: str = "output"
+    use_bias: bool = True
+    se_activation: str = "silu"
+    se_early: bool = False
+    downsample: str = "depthwise"
+    pooling: str = "avg"
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
@@ -70,6 +99,7 @@ class MBConv(ImageLayer):
 
     split = {"excite": "inputs", "project": "inputs", "shortcut": "whole"}
     follows = {"depthwise": "expand"}
+    form: MBConvForm = MBConvForm()  # another one in the blocks of some networks
 
     def __init__(
         self,
@@ -98,8 +128,9 @@ class MBConv(ImageLayer):
                 f"the shortcut needs `filters` = {channels}, the number of channels, at strides=1.",
                 f"filters={self.filters}",
             )
-        hidden = multiple_of_8(self.filters * self.expansion)
-        squeezed = max(1, int(self.se_ratio * self.filters))
+        form, by_input = self.form, self.form.inner_width == "input"
+        hidden = multiple_of_8((channels if by_input else self.filters) * self.expansion)
+        squeezed = max(1, int(self.se_ratio * (hidden if by_input else self.filters)))
 
         self.norm: keras.layers.Layer = self._norm(channels, "norm")
         self.expand: keras.layers.Dense = dense(self, channels, hidden, "expand", use_bias=False)
@@ -110,22 +141,23 @@ class MBConv(ImageLayer):
             hidden,
             self.kernel_size,
             shape=(None, None, None, hidden),
-            strides=self.strides,
+            strides=self.strides if form.downsample == "depthwise" else 1,
             groups=hidden,
             use_bias=False,
             name="depthwise",
         )
         self.depthwise_norm: keras.layers.Layer = self._norm(hidden, "depthwise_norm")
         self.squeeze: keras.layers.Dense = dense(
-            self, hidden, squeezed, "squeeze", activation="silu"
+            self, hidden, squeezed, "squeeze", activation=form.se_activation
         )
         self.excite: keras.layers.Dense = dense(
             self, squeezed, hidden, "excite", activation="sigmoid"
         )
-        self.project: keras.layers.Dense = dense(self, hidden, self.filters, "project")
+        bias = {"use_bias": form.use_bias}
+        self.project: keras.layers.Dense = dense(self, hidden, self.filters, "project", **bias)
         self.shortcut: keras.layers.Dense | None = None
         if self.filters != channels:
-            self.shortcut = dense(self, channels, self.filters, "shortcut")
+            self.shortcut = dense(self, channels, self.filters, "shortcut", **bias)
 
     def _norm(self, channels: int, name: str) -> BatchNormalization:
         return child(self, BatchNormalization, shape=(None, None, None, channels), name=name)
@@ -140,20 +172,26 @@ class MBConv(ImageLayer):
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Convolve `x`."""
+        form, activate = self.form, keras.activations.get(self.form.activation)
         x = stream(self.to_channels_last(x))
         self._check_sides(*x.shape[1:3])
-        shortcut = x
-        if self.strides == 2:
-            shortcut = ops.average_pool(x, 2, 2, "valid", "channels_last")
+        shortcut = halve(x, form.pooling) if self.strides == 2 else x
         if self.shortcut is not None:
             shortcut = self.shortcut(shortcut)  # (B, H / strides, W / strides, filters)
 
-        x = self.expand(self.norm(x, training=training))
-        x = ops.gelu(self.expand_norm(x, training=training), approximate=False)
-        x = self.depthwise_norm(self.depthwise(x), training=training)
-        x = ops.gelu(x, approximate=False)  # (B, H / strides, W / strides, hidden)
-        x = x * self.excite(self.squeeze(mean(x, axis=(1, 2), keepdims=True)))
+        x = self.norm(x, training=training)
+        x = activate(x) if form.pre_activation else x
+        x = halve(x) if self.strides == 2 and form.downsample == "pooling" else x
+        x = activate(self.expand_norm(self.expand(x), training=training))
+        x = self.depthwise(x)  # (B, H / strides, W / strides, hidden)
+        x = self._rescale(x) if form.se_early else x
+        x = activate(self.depthwise_norm(x, training=training))
+        x = x if form.se_early else self._rescale(x)
         return self.from_channels_last(self.join(self.project(x), shortcut, training))
+
+    def _rescale(self, x: Tensor) -> Tensor:
+        """Multiply each channel by its gate of squeeze-and-excitation."""
+        return x * self.excite(self.squeeze(mean(x, axis=(1, 2), keepdims=True)))
 
     def join(self, branch: Tensor, shortcut: Tensor, training: bool | None) -> Tensor:
         """Add the branch to the shortcut; networks leave the branch out for some samples."""
@@ -167,14 +205,15 @@ class MBConv(ImageLayer):
 
     def torch_names(self) -> Schemes:
         """Name the parameters as timm does."""
+        se = "se_early" if self.form.se_early else "se"
         names: TorchNames = {
             "pre_norm": self.norm,
             "conv1_1x1": self.expand,
             "norm1": self.expand_norm,
             "conv2_kxk": self.depthwise,
             "norm2": self.depthwise_norm,
-            "se.fc1": self.squeeze,
-            "se.fc2": self.excite,
+            f"{se}.fc1": self.squeeze,
+            f"{se}.fc2": self.excite,
             "conv3_1x1": self.project,
         }
         if self.shortcut is not None:

@@ -104,6 +104,11 @@ class RelativeSelfAttention(ImageLayer):
             self, inner, self.output_dim or channels, "project"
         )
         self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
+        self.build_biases()
+
+    def build_biases(self) -> None:
+        """Create the table of biases."""
+        height, width = self.size
         self.table: keras.Variable = self.add_weight(
             shape=((2 * height - 1) * (2 * width - 1), self.num_heads),
             initializer=keras.initializers.TruncatedNormal(stddev=0.02),
@@ -111,13 +116,17 @@ class RelativeSelfAttention(ImageLayer):
             name="table",
         )
 
+    def biases(self) -> Tensor:
+        """Return the bias of each offset, in the order of `offset_index`, and each head."""
+        return self.table
+
     def call(
         self, x: Tensor, training: bool | None = None, return_attention_scores: bool = False
     ) -> Tensor | tuple[Tensor, Any]:
         """Let every position of `x` attend to all."""
         qkv = split_heads(to_tokens(self.qkv(self.to_channels_last(x))), self.num_heads)
         query, key, value = ops.split(qkv, 3, axis=-1)  # (B, H * W, heads, key_dim) each
-        bias = ops.transpose(take(self.table, self._offsets, axis=0), (2, 0, 1))
+        bias = ops.transpose(take(self.biases(), self._offsets, axis=0), (2, 0, 1))
         output, attention = attend(
             query,
             key,
