@@ -7,6 +7,7 @@ exponentials in range.
 
 from keras import ops
 
+from attn_core._ops.eager import matmul, reshape
 from attn_core._typing import Tensor
 
 SPAN = 60.0
@@ -54,7 +55,7 @@ def sum_beyond(x: Tensor, radius: int) -> Tensor:
     height, width, channels = ops.shape(x)[1], ops.shape(x)[2], x.shape[-1]
     beyond = ops.cast(distances(height) > radius, x.dtype)  # (H, H)
     aside = ops.cast(distances(width) > radius, x.dtype)  # (W, W)
-    rows = ops.matmul(beyond, ops.sum(x, axis=2))  # (B, H, C)
-    near = ops.matmul(1.0 - beyond, ops.reshape(x, (-1, height, width * channels)))
-    near = ops.reshape(near, (-1, height, width, channels))
-    return ops.expand_dims(rows, 2) + ops.matmul(aside, near)
+    rows = matmul(beyond, ops.sum(x, axis=2))  # (B, H, C)
+    near = matmul(1.0 - beyond, reshape(x, (-1, height, width * channels)))
+    near = reshape(near, (-1, height, width, channels))
+    return ops.expand_dims(rows, 2) + matmul(aside, near)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from attn_core._ops.eager import matmul, reshape
 from attn_core._ops.lowering import on_torch, uses_fused_attention
 from attn_core._ops.masking import hide
 from attn_core._ops.precision import softmax, upcast
@@ -18,13 +19,13 @@ if keras.config.backend() == "torch":
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """Split the channels of `(B, N, heads * width)` into `(B, N, heads, width)`."""
     tokens = ops.shape(x)[1]
-    return ops.reshape(x, (-1, tokens, num_heads, x.shape[-1] // num_heads))
+    return reshape(x, (-1, tokens, num_heads, x.shape[-1] // num_heads))
 
 
 def merge_heads(x: Tensor) -> Tensor:
     """Join the heads of `(B, N, heads, width)` into `(B, N, heads * width)`."""
     tokens = ops.shape(x)[1]
-    return ops.reshape(x, (-1, tokens, x.shape[2] * x.shape[3]))
+    return reshape(x, (-1, tokens, x.shape[2] * x.shape[3]))
 
 
 def broadcast_scores(x: Tensor) -> Tensor:
@@ -140,7 +141,7 @@ def attention_map(
     query = ops.transpose(query, (0, 2, 1, 3))  # (B, heads, nq, key width)
     key = ops.transpose(key, (0, 2, 3, 1))  # (B, heads, key width, nk)
     # Scale first, and in float32: products of half-precision numbers would overflow.
-    scores = ops.matmul(upcast(query) * scale, upcast(key))  # (B, heads, nq, nk)
+    scores = matmul(upcast(query) * scale, upcast(key))  # (B, heads, nq, nk)
     if weights is not None:
         scores = scores * ops.cast(broadcast_scores(weights), scores.dtype)
     if bias is not None:
@@ -158,7 +159,7 @@ def attention_map(
 
 def weighted_sum(attention: Tensor, value: Tensor) -> Tensor:
     """Add values `(B, nk, heads, width)` up by a map `(B, heads, nq, nk)`."""
-    output = ops.matmul(attention, ops.transpose(value, (0, 2, 1, 3)))
+    output = matmul(attention, ops.transpose(value, (0, 2, 1, 3)))
     return ops.transpose(output, (0, 2, 1, 3))  # (B, nq, heads, width)
 
 

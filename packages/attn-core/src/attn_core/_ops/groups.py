@@ -10,6 +10,7 @@ axis and 0.61 / 0.74 as it is here; with a tiled vector in place of the product 
 import numpy as np
 from keras import ops
 
+from attn_core._ops.eager import matmul, reshape
 from attn_core._ops.entries import split_at
 from attn_core._ops.lowering import jax_on_cpu, repeats_by_products
 from attn_core._typing import Tensor
@@ -21,7 +22,7 @@ FEW = 16
 def sum_groups(x: Tensor, groups: int) -> Tensor:
     """Sum the channels of each group: `(..., C)` to `(..., groups)`."""
     width = x.shape[-1] // groups
-    x = ops.reshape(x, (*ops.shape(x)[:-1], groups, width))
+    x = reshape(x, (*ops.shape(x)[:-1], groups, width))
     if jax_on_cpu() and width <= FEW:
         return sum(x[..., channel] for channel in range(width))
     return ops.sum(x, axis=-1)
@@ -31,11 +32,11 @@ def for_each_group(weights: Tensor, groups: int) -> Tensor:
     """Repeat weights `(n, C // groups)`, which all groups share, to `(n, C)`."""
     if repeats_by_products():
         repeat = np.tile(np.eye(weights.shape[-1]), groups)
-        return ops.matmul(weights, ops.cast(repeat, weights.dtype))
+        return matmul(weights, ops.cast(repeat, weights.dtype))
     return ops.tile(weights, (1, groups))
 
 
 def shuffle(x: Tensor) -> Tensor:
     """Interleave the first half of the channels with the second half."""
     halves = ops.stack(split_at(x, x.shape[-1] // 2), axis=-1)  # (..., C / 2, 2)
-    return ops.reshape(halves, ops.shape(x))
+    return reshape(halves, ops.shape(x))

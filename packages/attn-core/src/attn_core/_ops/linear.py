@@ -10,6 +10,7 @@ each head, where N matrices would be N * key width * value width, and all pairs 
 from keras import ops
 
 from attn_core._ops.attention import causal_mask
+from attn_core._ops.eager import matmul, reshape
 from attn_core._ops.precision import upcast
 from attn_core._typing import Tensor
 
@@ -40,7 +41,7 @@ def attend_linearly(
     if causal:
         sums = _causal_sums(query, key, value)
     else:
-        sums = ops.matmul(query, ops.matmul(ops.swapaxes(key, -1, -2), value))
+        sums = matmul(query, matmul(ops.swapaxes(key, -1, -2), value))
     sums = ops.transpose(sums, (0, 2, 1, 3))  # (B, nq, heads, value width + 1)
     return ops.cast(sums[..., :-1] / (sums[..., -1:] + epsilon), dtype)
 
@@ -52,23 +53,23 @@ def _causal_sums(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     query, key, value = (_chunks(x, tokens, size) for x in (query, key, value))
     turned = ops.swapaxes(key, -1, -2)  # (B, heads, chunks, key width, size)
 
-    weights = ops.matmul(query, turned)  # (B, heads, chunks, size, size)
-    within = ops.matmul(ops.where(causal_mask(size, size), weights, 0.0), value)
+    weights = matmul(query, turned)  # (B, heads, chunks, size, size)
+    within = matmul(ops.where(causal_mask(size, size), weights, 0.0), value)
     # Of the chunks before, not up to and without its own: the difference would lose digits where
     # a later token is large, and let it act on those before it.
-    states = ops.matmul(turned, value)  # (B, heads, chunks, key width, value width)
+    states = matmul(turned, value)  # (B, heads, chunks, key width, value width)
     before = ops.concatenate([ops.zeros_like(states[:, :, :1]), states[:, :, :-1]], axis=2)
-    sums = within + ops.matmul(query, ops.cumsum(before, axis=2))
+    sums = within + matmul(query, ops.cumsum(before, axis=2))
 
     heads, width = sums.shape[1], sums.shape[-1]
-    return ops.reshape(sums, (-1, heads, _whole(tokens, size), width))[:, :, :tokens]
+    return reshape(sums, (-1, heads, _whole(tokens, size), width))[:, :, :tokens]
 
 
 def _chunks(x: Tensor, tokens: int | Tensor, size: int) -> Tensor:
     """Cut `(B, heads, N, width)` into `(B, heads, chunks, size, width)`; zeros fill the last."""
     whole = _whole(tokens, size)
     x = ops.pad(x, ((0, 0), (0, 0), (0, whole - tokens), (0, 0)))
-    return ops.reshape(x, (-1, x.shape[1], whole // size, size, x.shape[-1]))
+    return reshape(x, (-1, x.shape[1], whole // size, size, x.shape[-1]))
 
 
 def _whole(tokens: int | Tensor, size: int) -> int | Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 from keras import ops
 
+from attn_core._ops.eager import reshape
 from attn_core._typing import Tensor
 
 
@@ -23,12 +24,12 @@ def size(x: Tensor) -> tuple[Any, ...]:
 
 def to_tokens(x: Tensor) -> Tensor:
     """Return the positions of an image, row by row."""
-    return ops.reshape(x, (-1, math.prod(size(x)), x.shape[-1]))
+    return reshape(x, (-1, math.prod(size(x)), x.shape[-1]))
 
 
 def to_image(tokens: Tensor, *size: int | Tensor) -> Tensor:
     """Return the image of a size, height and width, whose pixels, row by row, are the tokens."""
-    return ops.reshape(tokens, (-1, *size, tokens.shape[-1]))
+    return reshape(tokens, (-1, *size, tokens.shape[-1]))
 
 
 def by_columns(image: Tensor) -> Tensor:

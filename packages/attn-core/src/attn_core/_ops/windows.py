@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from attn_core._ops.convolution import pad_image
+from attn_core._ops.eager import reshape
 from attn_core._ops.entries import take
 from attn_core._ops.precision import upcast
 from attn_core._typing import Tensor
@@ -140,9 +141,9 @@ def join_blocks(x: Tensor, rows: SharedKeys, columns: SharedKeys, channels: int)
     Its shape is `(B, H, W, channels)`, or with blocks longer than H or W the image and more.
     """
     (down, high), (across, broad) = ops.shape(rows.queries), ops.shape(columns.queries)
-    x = ops.reshape(x, (-1, high, broad, down, across, channels))
+    x = reshape(x, (-1, high, broad, down, across, channels))
     x = ops.transpose(x, (0, 3, 1, 4, 2, 5))
-    x = ops.reshape(x, (-1, down * high, across * broad, channels))
+    x = reshape(x, (-1, down * high, across * broad, channels))
     for axis, line in ((1, rows), (2, columns)):
         x = x if line.order is None else take(x, line.order, axis=axis)
     return x
@@ -154,7 +155,7 @@ def _interleave(parts: list[Tensor], axis: int) -> Tensor:
         return parts[0]
     shape = [*ops.shape(parts[0])]
     shape[axis] = shape[axis] * len(parts)
-    return ops.reshape(ops.stack(parts, axis=axis + 1), shape)
+    return reshape(ops.stack(parts, axis=axis + 1), shape)
 
 
 def mean_pool(x: Tensor, size: int) -> Tensor:
@@ -208,7 +209,7 @@ def to_windows(
             [x[:, :, :n, :, i : i + columns] for i, n in enumerate(parts[1])], axis=2
         )
     pixels, windows = sum(parts[0]) * sum(parts[1]), rows * columns * interval**2
-    return ops.reshape(x, (-1, pixels, windows, x.shape[-1] // interval**2))
+    return reshape(x, (-1, pixels, windows, x.shape[-1] // interval**2))
 
 
 def from_windows(
@@ -218,28 +219,28 @@ def from_windows(
     (h, w), channels = _pair(size), x.shape[-1]
     rows, columns = height // (h * interval), width // (w * interval)
     if interval == 1:
-        x = ops.reshape(x, (-1, h, w, rows, columns, channels))
+        x = reshape(x, (-1, h, w, rows, columns, channels))
         x = ops.transpose(x, (0, 3, 1, 4, 2, 5))
     else:
-        x = ops.reshape(x, (-1, w, rows, columns, interval, interval * channels))
+        x = reshape(x, (-1, w, rows, columns, interval, interval * channels))
         x = ops.transpose(x, (0, 2, 4, 3, 1, 5))  # (B * h, rows, interval, columns, w, ..)
-        x = ops.reshape(x, (-1, h, rows, interval * width * channels))
+        x = reshape(x, (-1, h, rows, interval * width * channels))
         x = ops.transpose(x, (0, 2, 1, 3))
-    return ops.reshape(x, (-1, height, width, channels))
+    return reshape(x, (-1, height, width, channels))
 
 
 def _unfold(x: Tensor, size: Pair, counts: Counts, interval: int) -> Tensor:
     """Return the windows as `(B, h, w, rows, columns, interval * interval * C)`."""
     (h, w), (rows, columns), channels = size, counts, x.shape[-1]
     if interval == 1:
-        x = ops.reshape(x, (-1, rows, h, columns, w, channels))
+        x = reshape(x, (-1, rows, h, columns, w, channels))
         return ops.transpose(x, (0, 2, 4, 1, 3, 5))
     width = columns * w * interval
-    x = ops.reshape(x, (-1, rows, h, interval * width * channels))
+    x = reshape(x, (-1, rows, h, interval * width * channels))
     x = ops.transpose(x, (0, 2, 1, 3))
-    x = ops.reshape(x, (-1, rows, interval, columns, w, interval * channels))
+    x = reshape(x, (-1, rows, interval, columns, w, interval * channels))
     x = ops.transpose(x, (0, 4, 1, 3, 2, 5))  # (B * h, w, rows, columns, interval, ..)
-    return ops.reshape(x, (-1, h, w, rows, columns, interval**2 * channels))
+    return reshape(x, (-1, h, w, rows, columns, interval**2 * channels))
 
 
 def _counts(x: Tensor, size: int | Pair, interval: int) -> Counts:
@@ -258,19 +259,19 @@ def split_window_heads(x: Tensor, num_heads: int) -> Tensor:
     `attend` then lets the pixels of a window attend to each other, as it lets tokens.
     """
     windows = ops.shape(x)[2]
-    return ops.reshape(x, (-1, x.shape[1], windows * num_heads, x.shape[-1] // num_heads))
+    return reshape(x, (-1, x.shape[1], windows * num_heads, x.shape[-1] // num_heads))
 
 
 def merge_window_heads(x: Tensor, num_heads: int) -> Tensor:
     """Join `(B, pixels, windows * heads, width)` to `(B, pixels, windows, heads * width)`."""
     windows = ops.shape(x)[2] // num_heads
-    return ops.reshape(x, (-1, x.shape[1], windows, num_heads * x.shape[-1]))
+    return reshape(x, (-1, x.shape[1], windows, num_heads * x.shape[-1]))
 
 
 def window_scores(attention: Tensor, num_heads: int) -> Tensor:
     """Return `(B, windows * heads, queries, keys)` as `(B, heads, windows, queries, keys)`."""
     windows, (queries, keys) = ops.shape(attention)[1] // num_heads, attention.shape[2:]
-    attention = ops.reshape(attention, (-1, windows, num_heads, queries, keys))
+    attention = reshape(attention, (-1, windows, num_heads, queries, keys))
     return ops.transpose(attention, (0, 2, 1, 3, 4))
 
 

@@ -195,6 +195,20 @@ class FirstToken(Block):
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
+class AddHalf(keras.layers.Layer):
+    """Adds half the second of two tensors to the first, in a layer for the same reason."""
+
+    def call(self, pair: Sequence[Tensor]) -> Tensor:
+        """Return one + other / 2."""
+        one, other = pair
+        return one + 0.5 * other
+
+    def compute_output_shape(self, shapes: Sequence[Shape]) -> Shape:
+        """Return the shape of the first."""
+        return tuple(shapes[0])
+
+
+@keras.saving.register_keras_serializable(package="attn_core")
 class VOLO(AttentionModel):
     """VOLO, the vision outlooker: outlook attention on small patches, then a vision transformer.
 
@@ -419,5 +433,4 @@ def classify(
         return output
     logits = net.add(layers.Dense, num_classes, name="dense_head", torch="aux_head")(features)
     best = net.add(layers.GlobalMaxPooling2D, name="dense_pool", data_format="channels_last")
-    half = net.add(layers.Rescaling, 0.5, name="dense_half")(best(logits))
-    return net.add(layers.Add, name="logits")([output, half])
+    return net.add(AddHalf, name="logits")([output, best(logits)])

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.eager import reshape
 from attn_core._ops.precision import mean, softmax
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ImageLayer
@@ -87,9 +88,9 @@ class EfficientMultiScaleAttention(ImageLayer):
         x = self.to_channels_last(x)
         height, width = ops.shape(x)[1:3]
         part = x.shape[-1] // self.groups
-        groups = ops.reshape(x, (-1, height, width, self.groups, part))
+        groups = reshape(x, (-1, height, width, self.groups, part))
         groups = ops.transpose(groups, (0, 3, 1, 2, 4))  # (B, groups, H, W, n)
-        groups = ops.reshape(groups, (-1, height, width, part))  # (B * groups, H, W, n)
+        groups = reshape(groups, (-1, height, width, part))  # (B * groups, H, W, n)
 
         rows = ops.sigmoid(self.pointwise(mean(groups, axis=2, keepdims=True)))
         columns = ops.sigmoid(self.pointwise(mean(groups, axis=1, keepdims=True)))
@@ -101,10 +102,10 @@ class EfficientMultiScaleAttention(ImageLayer):
         gate = ops.sum(of_gated * convolved + of_convolved * gated, axis=-1)
         gate = ops.sigmoid(gate)  # (B * groups, H, W)
 
-        gate = ops.reshape(gate, (-1, self.groups, height, width))
+        gate = reshape(gate, (-1, self.groups, height, width))
         gate = ops.expand_dims(ops.transpose(gate, (0, 2, 3, 1)), -1)  # (B, H, W, groups, 1)
         gate = gate * ops.ones((part,), gate.dtype)  # ONNX has no `repeat`
-        gate = ops.reshape(gate, (-1, height, width, x.shape[-1]))
+        gate = reshape(gate, (-1, height, width, x.shape[-1]))
         output = self.from_channels_last(x * gate)
         return self.result(output, self.from_channels_last(gate), return_attention_scores)
 

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.eager import matmul
 from attn_core._ops.precision import softmax, upcast
 from attn_core._ops.tokens import spatial, to_image, to_tokens
 from attn_core._typing import ImageArguments, LayerArguments, Shape, Tensor, TorchNames
@@ -140,7 +141,7 @@ class GlobalContextAttention(ImageLayer):
         tokens = to_tokens(x)
         scores = ops.transpose(upcast(self.score(tokens)), (0, 2, 1))
         attention = softmax(scores)  # (B, 1, N)
-        context = ops.cast(ops.matmul(attention, upcast(tokens)), x.dtype)
+        context = ops.cast(matmul(attention, upcast(tokens)), x.dtype)
         context = to_image(context, *(1 for _ in spatial(x)))  # (B, 1, ..., C)
         if "multiply" in self.fusion:
             x = x * ops.sigmoid(self.scale(context))

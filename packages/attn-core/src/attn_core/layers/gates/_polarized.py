@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from attn_core._ops.eager import matmul
 from attn_core._ops.precision import mean, softmax, upcast
 from attn_core._ops.tokens import size, spatial, to_image, to_tokens
 from attn_core._typing import Shape, Tensor, TorchNames
@@ -65,7 +66,7 @@ class _PolarizedSelfAttention(ImageLayer):
         """Compute the gate of the channels from a weighted average of the positions."""
         tokens = to_tokens(x)
         attention = softmax(self.channel_query(tokens), axis=1)  # (B, N, 1)
-        average = ops.matmul(ops.transpose(attention, (0, 2, 1)), tokens)  # (B, 1, C)
+        average = matmul(ops.transpose(attention, (0, 2, 1)), tokens)  # (B, 1, C)
         gate = ops.sigmoid(self._expand(self.channel_value(average)))
         return to_image(gate, *(1 for _ in spatial(x)))  # (B, 1, ..., C)
 
@@ -142,8 +143,8 @@ class ParallelPolarizedSelfAttention(_PolarizedSelfAttention):
     def _spatial_context(self, x: Tensor, query: Tensor) -> Tensor:
         """Return the softmax of the similarity of each position's value to the query."""
         kernel = upcast(self.spatial_value.kernel)  # (C, C / 2)
-        key = ops.matmul(kernel, ops.transpose(query, (0, 2, 1)))  # (B, C, 1)
-        return softmax(ops.matmul(upcast(x), key), axis=1)
+        key = matmul(kernel, ops.transpose(query, (0, 2, 1)))  # (B, C, 1)
+        return softmax(matmul(upcast(x), key), axis=1)
 
     def call(self, x: Tensor, return_attention_scores: bool = False) -> Tensor | tuple[Tensor, Any]:
         """Add `x` gated by channel and `x` gated by position."""
@@ -221,7 +222,7 @@ class SequentialPolarizedSelfAttention(_PolarizedSelfAttention):
     def _spatial_context(self, x: Tensor, query: Tensor) -> Tensor:
         """Return the sum of maps over the positions, weighted by the query."""
         attention = softmax(upcast(self.spatial_value(x)), axis=1)  # (B, N, C / 2)
-        return ops.matmul(attention, ops.transpose(query, (0, 2, 1)))
+        return matmul(attention, ops.transpose(query, (0, 2, 1)))
 
     def call(self, x: Tensor, return_attention_scores: bool = False) -> Tensor | tuple[Tensor, Any]:
         """Gate the channels of `x`, then the positions of the result."""

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.eager import reshape
 from attn_core._ops.groups import sum_groups
 from attn_core._ops.precision import upcast
 from attn_core._ops.tokens import size, spatial
@@ -85,8 +86,8 @@ class SpatialGroupEnhance(ImageLayer):
         gate = ops.sigmoid(similarity * upcast(self.scale) + upcast(self.bias))
         gate = ops.cast(gate, x.dtype)
 
-        features = ops.reshape(x, (*ops.shape(gate), -1))
-        output = ops.reshape(features * ops.expand_dims(gate, -1), ops.shape(x))
+        features = reshape(x, (*ops.shape(gate), -1))
+        output = reshape(features * ops.expand_dims(gate, -1), ops.shape(x))
         output = self.from_channels_last(output)
         return self.result(output, self.from_channels_last(gate), return_attention_scores)
 

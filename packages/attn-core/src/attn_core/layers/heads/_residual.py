@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.eager import matmul, reshape
 from attn_core._ops.entries import split_at
 from attn_core._ops.precision import softmax, upcast
 from attn_core._ops.tokens import to_tokens
@@ -120,8 +121,8 @@ class ResidualAttention(ImageLayer):
         scores = self._scores(to_tokens(self.to_channels_last(x)))  # (B, N, heads * classes)
         attention = self._attention(scores)
         logits = ops.mean(scores, axis=1) + self.lam * ops.sum(scores * attention, axis=1)
-        logits = ops.sum(ops.reshape(logits, (-1, heads, classes)), axis=1)  # (B, classes)
-        attention = ops.reshape(attention, (-1, ops.shape(scores)[1], heads, classes))
+        logits = ops.sum(reshape(logits, (-1, heads, classes)), axis=1)  # (B, classes)
+        attention = reshape(attention, (-1, ops.shape(scores)[1], heads, classes))
         attention = ops.cast(ops.transpose(attention, (0, 2, 3, 1)), x.dtype)
         return self.result(ops.cast(logits, x.dtype), attention, return_attention_scores)
 
@@ -131,7 +132,7 @@ class ResidualAttention(ImageLayer):
         if self.normalize:  # the kernel has fewer numbers to divide than the scores
             squares = ops.sum(ops.square(kernel), axis=0)
             kernel = kernel * ops.rsqrt(ops.maximum(squares, 1e-24))
-        return upcast(ops.matmul(x, ops.cast(kernel, x.dtype)))
+        return upcast(matmul(x, ops.cast(kernel, x.dtype)))
 
     def _attention(self, scores: Tensor) -> Tensor:
         """Compute the attention of all heads over N, of the shape of the scores."""
