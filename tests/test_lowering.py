@@ -8,6 +8,7 @@ from attn_core._ops.convolution import conv2d
 from attn_core._ops.maxima import maximum
 from attn_core.layers import LambdaAttention, _normalization
 from attn_core.layers._convolution import Conv1D, Conv2D, Conv3D
+from attn_core.layers._dense import Dense
 from attn_core.layers._normalization import BatchNormalization, LayerNormalization
 from attn_core.layers.maps import _lambda
 from gradients import value_and_gradients
@@ -356,6 +357,23 @@ def test_norms(kind, shape, training, monkeypatch):
         results.append([output, *x_gradient, *weight_gradients, *layer.get_weights()])
     for ours, portable in zip(*results, strict=True):
         np.testing.assert_allclose(ours, portable, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("shape", [(6, 5), (2, 7, 5), (2, 3, 4, 5)])
+@pytest.mark.parametrize("options", [{}, {"use_bias": False, "activation": "softmax"}])
+def test_dense_layers(shape, options):
+    """Numbers and gradients are those of Keras' layer, over any number of axes."""
+    results = []
+    for kind in (Dense, keras.layers.Dense):
+        layer = kind(4, **options)
+        layer.build(shape)
+        layer.set_weights([draw(*weight.shape) for weight in layer.weights])
+        output, by_x, by_weights = value_and_gradients(layer, [draw(*shape)], draw(*shape[:-1], 4))
+        results.append([output, *by_x, *by_weights])
+    assert results[0][0].shape == (*shape[:-1], 4)
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.every_backend
