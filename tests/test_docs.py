@@ -115,6 +115,14 @@ def test_formulas_of_costs():
     assert mechanism_pages.tex("2 * C**2 / r") == r"2\,C^2 / r"
 
 
+def test_costs_of_every_layer():
+    """Parameters and statistics apart, for each layer and not the principal ones alone."""
+    rows = mechanism_pages.every_layer().splitlines()[2:]
+    assert [re.match(r"\| \[`(\w+)`\]", row)[1] for row in rows] == list(catalog.LAYERS)
+    (cbam,) = (row for row in rows if "`CBAM`" in row)
+    assert "|  | 8,564 | 2 | 35,592 |" in cbam
+
+
 def test_wrong_formula(monkeypatch):
     mechanism_pages.measured.cache_clear()
     wrong = replace(MECHANISMS[1], parameters="C * S")
@@ -186,7 +194,7 @@ def test_exports(tmp_path, monkeypatch):
     row = "| `SEAttention` |  | JAX (batch, height, width); TensorFlow (batch) | no |"
     assert row in table.splitlines()
     assert "is 3.0e-07. Versions: keras 3.15." in table
-    assert "- ONNX from TensorFlow, more left open, `Pad`: `SEAttention`" in table
+    assert "- ONNX from TensorFlow, with more dynamic sizes, `Pad`: `SEAttention`" in table
     assert "- LiteRT from TensorFlow, `IRFFT`: `SEAttention`" in table
 
 
@@ -345,6 +353,8 @@ def test_signatures_and_weights(mechanism):
         assert f"{name}(" in text
     assert max(map(len, re.findall(r"^    \w+=?.*,$", text, re.MULTILINE)), default=0) <= 80
     rows = mechanism_pages.weights(mechanism).splitlines()
+    without_order = [row for row in rows if re.match(r"\| `\S+` \| (?!1 \|)[^|]+ \|  \|", row)]
+    assert not without_order
     for name in mechanism.layers:
         layer = mechanism_pages.new(name)
         layer.build((None, *mechanism_pages.input_shape(name)))

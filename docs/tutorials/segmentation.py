@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Mark the pixels of what is asked for
+# # Segmentation: mark one digit of three
 #
 # In segmentation, the answer is a class for each pixel. The layers for this
 # task let every position see the whole image at the full resolution. You train

@@ -179,5 +179,5 @@ print(
 )
 
 # %% [markdown]
-# [Start here](../start.md) says how to pass a mask yourself. `attn list --kind
-# tokens` lists the mechanisms that take tokens.
+# [Start here](../start.md) says how to pass a mask yourself.
+# `attn list --kind token` lists the mechanisms that take tokens.

@@ -1,4 +1,7 @@
-"""The picture of the home page: one photograph, and what eight mechanisms see in it."""
+"""The pictures of the home page: a photograph with a map over it, or beside the chart of a map.
+
+One photograph, and what eight mechanisms see in it, opens the page; each card has such a picture.
+"""
 
 from html import escape
 from io import BytesIO
@@ -23,8 +26,8 @@ EIGHT = {
 """The mechanisms, the number of the map that is drawn, and what it is."""
 SIZE = (256, 384)
 """Height and width of each picture."""
-PICTURES, PHOTOGRAPH = "eight", "photograph"
-"""The folder of the pictures beside the maps, and the name of the photograph alone."""
+PICTURES, PHOTOGRAPH, CARDS = "eight", "photograph", "cards"
+"""The folder of the eight beside the maps, the name of the photograph alone, the folder of all."""
 
 
 def weights(drawing: Drawing) -> np.ndarray:
@@ -36,20 +39,40 @@ def weights(drawing: Drawing) -> np.ndarray:
 
 
 def picture(photograph: np.ndarray, drawing: Drawing | None = None) -> bytes:
-    """Return a photograph, with a map over it, as WebP."""
+    """Return a photograph as WebP, with a map over it, or beside a map that has no positions."""
     figure = Figure(figsize=(SIZE[1] / 100, SIZE[0] / 100), dpi=100)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    if drawing is None:
-        pictures.show_image(axes, photograph)
+    if drawing and drawing.kind != "image":
+        chart(figure, photograph, drawing)
     else:
-        pictures.show_weights(axes, photograph, weights(drawing))
-    if drawing and drawing.frame:
-        pictures.show_frame(axes, photograph, *drawing.frame)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        if drawing is None:
+            pictures.show_image(axes, photograph)
+        else:
+            pictures.show_weights(axes, photograph, weights(drawing))
+        if drawing and drawing.frame:
+            pictures.show_frame(axes, photograph, *drawing.frame)
     drawn, small = BytesIO(), BytesIO()
     figure.savefig(drawn)
     Image.open(drawn).convert("RGB").save(small, "webp", quality=80)
     return small.getvalue()
+
+
+def chart(figure: Figure, photograph: np.ndarray, drawing: Drawing) -> None:
+    """Draw the left part of a photograph, and beside it the first panel of a map as a chart."""
+    axes = figure.add_axes((0, 0, 0.5, 1))
+    axes.set_axis_off()
+    pictures.show_image(axes, photograph[:, SIZE[1] // 8 : SIZE[1] * 5 // 8])
+    axes = figure.add_axes((0.54, 0.2, 0.42, 0.6))
+    panel = next(iter(drawing.panels.values()))
+    if drawing.kind == "bars":
+        pictures.show_bars(axes, panel, max(drawing.top, panel.max()))
+    elif drawing.kind == "stack":
+        axes.stackplot(np.arange(panel.shape[1]), *panel, step="mid")
+        axes.margins(0)
+    else:
+        axes.imshow(panel, cmap="viridis", aspect="auto")
+    axes.set(xticks=[], yticks=[])
 
 
 def section() -> str:

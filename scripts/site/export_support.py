@@ -51,7 +51,7 @@ def table() -> str:
     for cell in cells:
         if cell["why"]:
             tried = f"{FORMATS[cell['format']]} from {BACKENDS[cell['backend']]}"
-            tried += ", more left open" if cell["works"] else ""
+            tried += ", with more dynamic sizes" if cell["works"] else ""
             failures.setdefault(f"- {tried}, {reason(cell)}", []).append(f"`{cell['layer']}`")
     largest = max(cell["difference"] or 0.0 for cell in cells if cell["works"])
     installed = ", ".join(f"{name} {version}" for name, version in versions.items())

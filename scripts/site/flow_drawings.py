@@ -13,6 +13,8 @@ COLUMN, SKIP, ROW = 190, 34, 62
 """Width of a column of steps, of one that only a line passes through, and height of a row."""
 
 BOX = (174, 40)
+GAP = ROW - BOX[1]
+"""Height between the boxes of two rows."""
 RADIUS = 15
 LETTERS = 20
 """How many letters a box is wide, in any font."""
@@ -123,8 +125,9 @@ def _line(start, end, above, below, middle) -> str:
     if y1 - y0 <= ROW or x0 == middle == x1:
         path += _curve(x0, y0, x1, y1 - 6)
     else:
-        path += _curve(x0, y0, middle, y0 + 24) + f"L{middle:g} {y1 - 30:g}"
-        path += _curve(middle, y1 - 30, x1, y1 - 6)
+        first, last = y0 + GAP, y1 - GAP  # beside the boxes, not over them
+        path += _curve(x0, y0, middle, first) + f"L{middle:g} {last:g}"
+        path += _curve(middle, last, x1, y1 - 6)
     head = f"M{x1 - 4:g} {y1 - 7:g}L{x1:g} {y1:g}L{x1 + 4:g} {y1 - 7:g}Z"
     return f'<path class="line" d="{path}"/><path class="head" d="{head}"/>'
 

@@ -270,7 +270,6 @@ def main() -> None:
     if map_pictures.FOLDER.exists():
         pictures = shutil.ignore_patterns("*.json", map_pictures.NETWORKS)
         shutil.copytree(map_pictures.FOLDER, TARGET / "maps", ignore=pictures)
-        map_pictures.write_small(TARGET / "maps" / "small")
         playground.write(TARGET / "assets" / "playground")
         add("playground.md", playground.section())
         put("index.md", "<!-- eight -->", eight.section())
@@ -292,6 +291,7 @@ def main() -> None:
     add("choose.md", mechanism_pages.chooser())
     if times := field.latency():
         add("choose.md", mechanism_pages.measured_times(times))
+    add("compare.md", mechanism_pages.every_layer())
     peer_times.write(TARGET)
     add("proof.md", proof_explorer.explorer())
     add("proof.md", errors_of_networks())

@@ -90,8 +90,7 @@ def draw(key: str) -> None:
     model, accuracy = trained(mechanism)
     picture, what = drawn(model)
     (FOLDER / f"{key}.png").write_bytes(picture)
-    if key in eight.EIGHT:
-        write_for_home(model, key)
+    write_for_home(model, key)
     facts = {
         "version": version(mechanism),
         "accuracy": accuracy,
@@ -105,13 +104,21 @@ def draw(key: str) -> None:
 
 
 def write_for_home(model: keras.Model, key: str) -> None:
-    """Write the picture of a mechanism for the home page, and the photograph alone."""
-    folder, name = FOLDER / eight.PICTURES, PHOTOGRAPHS[0]
-    folder.mkdir(exist_ok=True)
-    image = photograph(name, eight.SIZE)
-    _, drawing = drawings(model, name)[eight.EIGHT[key][0]]
-    (folder / f"{key}.webp").write_bytes(eight.picture(image, drawing))
-    (folder / f"{eight.PHOTOGRAPH}.webp").write_bytes(eight.picture(image))
+    """Write the pictures of a mechanism for the home page, and the photograph alone."""
+    image, rows = photograph(PHOTOGRAPHS[0], eight.SIZE), drawings(model, PHOTOGRAPHS[0])
+    found = [drawing for _, drawing in rows]
+    over = [drawing for drawing in found if drawing.kind == "image"] or found
+    pictures = {f"{eight.CARDS}/{key}": over[0]}
+    if key in eight.EIGHT:
+        chosen = found[eight.EIGHT[key][0]]
+        pictures |= {
+            f"{eight.PICTURES}/{key}": chosen,
+            f"{eight.PICTURES}/{eight.PHOTOGRAPH}": None,
+        }
+    for name, drawing in pictures.items():
+        path = FOLDER / f"{name}.webp"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(eight.picture(image, drawing))
 
 
 def version(mechanism: Mechanism) -> str:
@@ -225,16 +232,6 @@ def figure_of(rows: list[tuple[np.ndarray, Drawing]]) -> Figure:
             pictures.show_image(left.add_subplot(), image)
         pictures.DRAW[drawing.kind](part, image, drawing, panels, 1 + PANELS)
     return figure
-
-
-def write_small(folder: Path) -> None:
-    """Write the first line of each picture, made small, for the gallery."""
-    folder.mkdir()
-    for path in FOLDER.glob("*.png"):
-        picture = Image.open(path).convert("RGB")
-        top = picture.crop((0, 0, picture.width, int(picture.width * 1.75 / 8)))
-        small = top.resize((400, top.height * 400 // top.width), Image.Resampling.LANCZOS)
-        small.quantize(64).save(folder / path.name, optimize=True)
 
 
 def compressed(figure: Figure) -> bytes:

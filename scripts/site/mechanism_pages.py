@@ -17,7 +17,14 @@ from attn_core.catalog._docstrings import differences, sections
 from attn_core.layers import ImageLayer
 from attn_core.layers._base import ANY_SPACE
 
-from scripts.site import export_support, map_pictures, plain_numpy, recorded_results, signatures
+from scripts.site import (
+    eight,
+    export_support,
+    map_pictures,
+    plain_numpy,
+    recorded_results,
+    signatures,
+)
 from scripts.site import weights as weight_tables
 from scripts.site.flow_drawings import draw
 from scripts.site.recorded_results import BACKENDS, SOURCES
@@ -160,7 +167,10 @@ def measured_errors(mechanism: Mechanism) -> dict[str, float]:
 
 def badge(mechanism: Mechanism) -> str:
     """Return how the vectors were made, and the largest error on each backend, in one line."""
-    known = [f"{BACKENDS[name]} {error:.0e}" for name, error in measured_errors(mechanism).items()]
+    known = [
+        f'{BACKENDS[name]} <span class="number">{error:.0e}</span>'
+        for name, error in measured_errors(mechanism).items()
+    ]
     errors = f" [Verified](#verified): largest error {', '.join(known)}." if known else ""
     return f"{recorded_results.badge(mechanism)}{errors}"
 
@@ -549,6 +559,21 @@ def chooser() -> str:
     return table([*titles, "Parameters", "Multiply-adds", "Year"], rows, numbers=3)
 
 
+def every_layer() -> str:
+    """Return the table of what each layer costs in the examples, for one sample, in Markdown."""
+    rows = []
+    for mechanism in MECHANISMS:
+        for name in mechanism.layers:
+            found, given = counted(name), arguments(name)
+            memory = (f"{size / 2**20:.2f}" for size in (found.peak_bytes, found.training_bytes))
+            parameters = (found.trainable_parameters, found.other_parameters)
+            counts = (f"{number:,}" for number in (*parameters, found.total_multiply_adds))
+            link = f"[`{name}`](mechanisms/{mechanism.key}.md)"
+            rows.append([link, f"`{given}`" if given else "", *counts, *memory])
+    headings = ["Layer", "Arguments", "Trainable parameters", "Statistics", "Multiply-adds"]
+    return table([*headings, "Peak MiB", "Training MiB"], rows, numbers=5)
+
+
 def measured_times(latency: dict) -> str:
     """Return the section on measured times: a chart and its table, in Markdown."""
     names = {mechanism.key: mechanism.name for mechanism in MECHANISMS}
@@ -581,8 +606,9 @@ def measured_times(latency: dict) -> str:
 
 
 def gallery() -> str:
-    """Return a card for each mechanism, in HTML; on the site a script filters them."""
-    cards = "\n".join(map(_card, MECHANISMS))
+    """Return a card for each mechanism, by family, in HTML; on the site a script filters them."""
+    members = (one for key in FAMILIES for one in MECHANISMS if one.family == key)
+    cards = "\n".join(map(_card, members))
     filters = '<div id="gallery-filters" class="filters"></div>'
     return f'{filters}\n\n<div class="gallery">\n{cards}\n</div>'
 
@@ -596,10 +622,10 @@ def _card(mechanism: Mechanism) -> str:
         "cost": cost,
     }
     data = " ".join(f'data-{name}="{escape(value)}"' for name, value in kinds.items())
-    picture = map_pictures.FOLDER / f"{mechanism.key}.png"
+    picture = f"{eight.CARDS}/{mechanism.key}.webp"
     alternative = f"A map of {escape(mechanism.name)}"
-    image = f'<img src="maps/small/{mechanism.key}.png" alt="{alternative}">'
-    image = image if picture.exists() else ""
+    image = f'<img src="maps/{picture}" alt="{alternative}">'
+    image = image if (map_pictures.FOLDER / picture).exists() else ""
     return (
         f'<a class="card" href="mechanisms/{mechanism.key}.html" {data}>{image}'
         f"<b>{escape(mechanism.name)}</b><span>{escape(mechanism.summary)}</span>"

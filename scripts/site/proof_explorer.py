@@ -25,7 +25,7 @@ def explorer() -> str:
             measured = [*errors(one, backend), *half_precision(one, backend, half)]
             badge = recorded_results.badge(one)
             rows.append([*about, BACKENDS[backend], badge, *measured, differing, made])
-    titles = ["Mechanism", "Family", "Backend", "Made with", "Output", "Gradient", "Training"]
+    titles = ["Mechanism", "Family", "Backend", "Source", "Output", "Gradient", "Training"]
     return table([*titles, *DTYPES, "Differences", "Repository and commit"], rows, numbers=0)
 
 

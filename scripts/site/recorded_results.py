@@ -43,14 +43,14 @@ def worst(names: tuple[str, ...]) -> dict[str, float]:
 
 
 def cases(names: tuple[str, ...]) -> str:
-    """Return a table of the vectors of some layers: configuration, source, errors."""
+    """Return a table of the vectors of some layers: errors, configuration, source."""
     rows = []
     for case, row in vectors(names).items():
         meta = proof.meta(case)
         given = ", ".join(f"{key}={value!r}" for key, value in meta["config"].items())
         errors = (_largest(row["errors"].get(backend)) for backend in BACKENDS)
-        rows.append([f"`{row['layer']}({given})`", source(meta), *errors])
-    return table(["Vector", "Made with", *BACKENDS.values()], rows, numbers=len(BACKENDS))
+        rows.append([*errors, f"`{row['layer']}({given})`", source(meta)])
+    return table([*BACKENDS.values(), "Vector", "Made with"], rows)
 
 
 def source(meta: dict) -> str:

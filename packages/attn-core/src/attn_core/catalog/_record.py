@@ -137,8 +137,8 @@ class LayerRecord:
             path: a constant, `normal(standard deviation)`, `GLOROT` or `IDENTITY`. Usual is
             `GLOROT` for a `kernel`, 1 for `gamma` and `moving_variance`, and 0 for `beta`, `bias`
             and `moving_mean`.
-        orders: The order of the parts of a weight that combines several, by the name of the weight
-            or of the child that owns it.
+        orders: The order of the axes of a weight that is not a child's, and the order of the parts
+            of a weight that combines several, by the name of the weight or of the child.
         family: The folder of `attn_core.layers` that holds it, where that is not the mechanism's.
         aliases: Other names of this layer alone; those of the mechanism mean its principal layer.
     """

@@ -1,10 +1,10 @@
-"""Parallel convolutions, combined by computed weights."""
+"""Branches of convolutions."""
 
 from attn_core.catalog._record import Family
 
 FAMILY = Family(
     order=2,
-    title="Parallel convolutions, combined by computed weights",
+    title="Branches of convolutions",
     place=(
         "Use it instead of the k x k convolution of a residual block, because the layer contains "
         "convolutions itself."

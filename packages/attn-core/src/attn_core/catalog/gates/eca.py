@@ -7,6 +7,7 @@ RECORD = Mechanism(
     name="ECA",
     layers={
         "ECAAttention": LayerRecord(
+            orders={"kernel": "(offset of channel)"},
             cases=(
                 image(8),
                 image(8, kernel_size=5),

@@ -7,6 +7,7 @@ RECORD = Mechanism(
     name="Spatial group-wise enhance",
     layers={
         "SpatialGroupEnhance": LayerRecord(
+            orders={"scale": "(group)", "bias": "(group)"},
             cases=(image(8, groups=4),),
             legal={"groups": [1, 2, 8]},
             permutable=({"groups": 2},),

@@ -7,6 +7,14 @@ RECORD = Mechanism(
     name="Shuffle attention (SA-Net)",
     layers={
         "ShuffleAttention": LayerRecord(
+            orders={
+                "channel_scale": "(channel of half a group)",
+                "channel_bias": "(channel of half a group)",
+                "spatial_scale": "(channel of half a group)",
+                "spatial_bias": "(channel of half a group)",
+                "gamma": "(channel of half a group)",
+                "beta": "(channel of half a group)",
+            },
             cases=(image(16, groups=4),),
             legal={"groups": [1, 2, 4]},
             permutable=({"groups": 2},),

@@ -1,10 +1,10 @@
-"""The whole image to the whole image."""
+"""Attention over the whole image."""
 
 from attn_core.catalog._record import Family
 
 FAMILY = Family(
     order=4,
-    title="The whole image to the whole image",
+    title="Attention over the whole image",
     place=(
         "Use it after a block late in a network, where the image is small: most of these "
         "mechanisms compare all positions, or all channels, with each other."

@@ -17,7 +17,15 @@ RECORD = Mechanism(
     name="Agent attention",
     layers={
         "AgentAttention": LayerRecord(
-            orders={"key_value": "first all keys, then all values, each head by head"},
+            orders={
+                "key_table": "(head; agent; row; column)",
+                "key_rows": "(1; head; agent; row; 1)",
+                "key_columns": "(1; head; agent; 1; column)",
+                "query_table": "(head; agent; row; column)",
+                "query_rows": "(1; head; row; 1; agent)",
+                "query_columns": "(1; head; 1; column; agent)",
+                "key_value": "first all keys, then all values, each head by head",
+            },
             cases=(
                 fixed_image(8, size=(5, 5), num_heads=2, agent_num=4),
                 fixed_image(

@@ -7,6 +7,10 @@ RECORD = Mechanism(
     name="Bottleneck self-attention (BoTNet)",
     layers={
         "BottleneckSelfAttention": LayerRecord(
+            orders={
+                "rows": "(offset, key minus query; channel of a head)",
+                "columns": "(offset, key minus query; channel of a head)",
+            },
             cases=(
                 fixed_image(8, num_heads=2),
                 fixed_image(

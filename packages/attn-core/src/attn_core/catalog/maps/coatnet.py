@@ -7,7 +7,10 @@ RECORD = Mechanism(
     name="Relative self-attention and MBConv (CoAtNet)",
     layers={
         "RelativeSelfAttention": LayerRecord(
-            orders={"qkv": "of each head the query, the key, then the value"},
+            orders={
+                "table": "(offset of row, then column, query minus key; head)",
+                "qkv": "of each head the query, the key, then the value",
+            },
             cases=(
                 fixed_image(8, num_heads=2, key_dim=4),
                 fixed_image(8, num_heads=2, key_dim=3, output_dim=10, qkv_bias=False),

@@ -7,6 +7,7 @@ RECORD = Mechanism(
     name="Deformable attention (DAT)",
     layers={
         "DeformableAttention": LayerRecord(
+            orders={"table": "(head; offset of row; offset of column), query minus key"},
             cases=(
                 fixed_image(8, num_heads=4, groups=2, kernel_size=3),
                 fixed_image(

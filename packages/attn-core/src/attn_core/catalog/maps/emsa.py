@@ -7,7 +7,11 @@ RECORD = Mechanism(
     name="Efficient multi-head self-attention (ResT)",
     layers={
         "EfficientMultiHeadSelfAttention": LayerRecord(
-            orders={"key_value": "first all keys, then all values, each head by head"},
+            orders={
+                "transform": "(output head; input head)",
+                "transform_bias": "(output head)",
+                "key_value": "first all keys, then all values, each head by head",
+            },
             cases=(
                 image(8, num_heads=2),
                 image(8, num_heads=2, sr_ratio=2, qkv_bias=True),

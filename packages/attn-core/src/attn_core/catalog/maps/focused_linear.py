@@ -7,7 +7,11 @@ RECORD = Mechanism(
     name="Focused linear attention",
     layers={
         "FocusedLinearAttention": LayerRecord(
-            orders={"key_value": "first all keys, then all values, each head by head"},
+            orders={
+                "scale": "(1; 1; channel)",
+                "places": "(1; position, row by row; channel)",
+                "key_value": "first all keys, then all values, each head by head",
+            },
             cases=(
                 fixed_image(8, num_heads=2),
                 fixed_image(

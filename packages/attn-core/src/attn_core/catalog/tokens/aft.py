@@ -7,6 +7,7 @@ RECORD = Mechanism(
     name="Attention free transformer",
     layers={
         "AFTFull": LayerRecord(
+            orders={"position_bias": "(token; token that is averaged)"},
             cases=(
                 tokens(8, max_length=12),
                 tokens(8, max_length=9, hidden_dim=6, output_dim=10, factorize=3),
@@ -22,6 +23,7 @@ RECORD = Mechanism(
             starts={"position_bias": GLOROT, "target_factor": GLOROT, "source_factor": GLOROT},
         ),
         "AFTLocal": LayerRecord(
+            orders={"position_bias": "(token; token that is averaged)"},
             cases=(tokens(8, max_length=12, window_size=3),),
             legal={"max_length": [8], "window_size": [1, 3, 20], "factorize": [None, 2]},
             required=lambda size: {"max_length": size.positions, "window_size": 32},
@@ -39,6 +41,7 @@ RECORD = Mechanism(
             no_gradient=("key/bias",),
         ),
         "AFTConv": LayerRecord(
+            orders={"position_bias": "(head; row; column)", "gamma": "(head)", "beta": "(head)"},
             cases=(
                 image(8, num_heads=2, kernel_size=3),
                 image(8, num_heads=2, kernel_size=5, hidden_dim=6, output_dim=4),

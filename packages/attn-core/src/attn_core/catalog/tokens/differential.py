@@ -10,6 +10,13 @@ RECORD = Mechanism(
     name="Differential attention",
     layers={
         "DifferentialAttention": LayerRecord(
+            orders={
+                "lambda_q1": "(channel of a query or key)",
+                "lambda_k1": "(channel of a query or key)",
+                "lambda_q2": "(channel of a query or key)",
+                "lambda_k2": "(channel of a query or key)",
+                "gamma": "(channel of a head)",
+            },
             cases=(
                 tokens(8, num_heads=2),
                 tokens(

@@ -8,6 +8,7 @@ RECORD = Mechanism(
     layers={
         "MUSEAttention": LayerRecord(
             orders={
+                "gate": "(kernel size)",
                 "kernel_0": "head by head, of each the entries from the earliest token on",
                 "kernel_1": "head by head, of each the entries from the earliest token on",
             },

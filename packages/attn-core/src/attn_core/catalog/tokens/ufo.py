@@ -7,6 +7,7 @@ RECORD = Mechanism(
     name="UFO attention",
     layers={
         "UFOAttention": LayerRecord(
+            orders={"gamma": "(1; head; 1; 1)"},
             cases=(
                 tokens(8, num_heads=2),
                 tokens(8, num_heads=2, key_dim=3, value_dim=5, output_dim=6, norm_axis="value"),

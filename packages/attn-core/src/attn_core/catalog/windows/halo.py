@@ -7,7 +7,11 @@ RECORD = Mechanism(
     name="Halo attention",
     layers={
         "HaloAttention": LayerRecord(
-            orders={"key_value": "of each head the key, then the value"},
+            orders={
+                "rows": "(offset, key minus query; channel of a head)",
+                "columns": "(offset, key minus query; channel of a head)",
+                "key_value": "of each head the key, then the value",
+            },
             cases=(
                 image(8, size=(4, 8), other=(8, 4), block_size=4, halo_size=1, num_heads=2),
                 image(

@@ -28,7 +28,10 @@ RECORD = Mechanism(
             },
             drawn=("image",),
             starts={"table": normal(0.02)},
-            orders={"qkv": "all queries, all keys, all values, each head by head"},
+            orders={
+                "table": "(head; offset of row; offset of column), key minus query",
+                "qkv": "all queries, all keys, all values, each head by head",
+            },
         ),
     },
     input="image",

@@ -27,7 +27,10 @@ RECORD = Mechanism(
             no_gradient=("qkv/bias",),
             drawn=("image",),
             starts={"table": normal(0.02)},
-            orders={"qkv": "all queries, all keys, all values, each head by head"},
+            orders={
+                "table": "(offset of row, then column, query minus key; head)",
+                "qkv": "all queries, all keys, all values, each head by head",
+            },
         ),
     },
     input="image",
