@@ -190,6 +190,16 @@ def test_preprocessing_of_several_and_of_bgr():
     np.testing.assert_allclose(found[1:], one, atol=1e-6)
 
 
+def test_preprocessing_may_be_a_part_of_a_model(tmp_path):
+    """For a program that has nothing but the file."""
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 30, 20, 3)).astype("uint8")
+    inputs = keras.Input(pictures.shape[1:], dtype="uint8")
+    model = keras.Model(inputs, PREPROCESS(inputs))
+    model.save(tmp_path / "model.keras")
+    for one in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(numpy(one(pictures)), numpy(PREPROCESS(pictures)), atol=1e-6)
+
+
 def test_a_crop_above_one_adds_black():
     found = numpy(Preprocess(12, 1.5, mean=(0.0,) * 3)(np.full((8, 8, 3), 255.0)))
     inside = np.zeros((12, 12), bool)

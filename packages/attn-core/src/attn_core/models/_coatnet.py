@@ -160,10 +160,9 @@ class LogOffsetAttention(RelativeSelfAttention):
         offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
         logarithms = np.sign(offsets) * np.log1p(np.abs(offsets))
         self._logarithms = logarithms.astype("float32")
-        full = {"dtype": self.variable_dtype}  # as the table of biases
         hidden, heads = self.bias_dim, self.num_heads
-        self.bias_expand = dense(self, 2, hidden, "bias_expand", activation="relu", **full)
-        self.bias_reduce = dense(self, hidden, heads, "bias_reduce", **full)
+        self.bias_expand = dense(self, 2, hidden, "bias_expand", activation="relu")
+        self.bias_reduce = dense(self, hidden, heads, "bias_reduce")
 
     def biases(self) -> Tensor:
         """Compute the bias of each offset and each head."""

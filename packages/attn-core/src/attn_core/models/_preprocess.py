@@ -124,7 +124,8 @@ class Preprocess:
                 pads[axis] = (before, -spare - before)
                 x = ops.pad(x, pads)
             elif spare > 0:
-                x = ops.take(x, range(before, before + side), axis=axis)
+                middle = slice(before, before + side)
+                x = x[:, middle] if axis == 1 else x[:, :, middle]
         return x
 
     def __str__(self) -> str:
