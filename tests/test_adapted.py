@@ -20,7 +20,7 @@ def quantize(model):
 
 def add_lora(model):
     for layer in model._flatten_layers():
-        if type(layer) is keras.layers.Dense:
+        if isinstance(layer, keras.layers.Dense):
             layer.enable_lora(2)
             layer.lora_kernel_b.assign(np.full(layer.lora_kernel_b.shape, 0.1))
 

@@ -849,6 +849,7 @@ def test_vocabularies_are_copied(kind):
 BINS = [-1.0, 0.0, 1.0]
 
 
+@pytest.mark.every_backend
 @pytest.mark.parametrize(
     ("preparation", "dtype"),
     [
@@ -863,6 +864,7 @@ BINS = [-1.0, 0.0, 1.0]
 )
 def test_preparations_of_numbers_are_copied(preparation, dtype, tmp_path):
     """What layers learned from data is, too, through a file, and maps are found behind them."""
+    pytest.importorskip("tensorflow", reason="Keras sorts and hashes with TensorFlow")
     rng = np.random.default_rng(0)
     x = rng.integers(0, 5, (4, 6)) if dtype == "int32" else 3 * rng.standard_normal((4, 6))
     inputs, x = keras.Input((6,), dtype=dtype), x.astype(dtype)
@@ -903,8 +905,10 @@ def adapted(layer, x):
     return layer
 
 
+@pytest.mark.every_backend
 def test_crossed_features_are_copied():
     """They have two inputs."""
+    pytest.importorskip("tensorflow", reason="Keras hashes with TensorFlow")
     first, second = (keras.Input((), dtype="int32") for _ in range(2))
     crossed = layers.HashedCrossing(9, output_mode="one_hot")([first, second])
     y = layers.Dense(4, name="dense")(layers.Reshape((9, 1))(crossed))

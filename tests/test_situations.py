@@ -115,6 +115,11 @@ def test_profile_says_what_it_takes():
             attn_core.profile(model, shape, modes=())
     with pytest.raises(ValueError, match="one tuple of positive integers"):
         attn_core.profile(CBAM(2), [(2, 8, 8, 4)], modes=())
+
+
+@pytest.mark.every_backend
+def test_profile_of_a_model_of_text():
+    pytest.importorskip("tensorflow", reason="Keras hashes words with TensorFlow")
     words = keras.Input((9,), dtype="string")
     hashed = keras.layers.Hashing(4, output_mode="one_hot")(words)
     text = keras.Model(words, keras.layers.Dense(2)(hashed))

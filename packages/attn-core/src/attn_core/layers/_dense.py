@@ -12,6 +12,7 @@ if keras.config.backend() == "torch":
     from attn_core._ops import kernels_torch
 
 
+@keras.saving.register_keras_serializable(package="attn_core")
 class Dense(Sublayer, keras.layers.Dense):
     """A `keras.layers.Dense` inside of another layer, as is fastest on each backend.
 
@@ -43,6 +44,10 @@ class Dense(Sublayer, keras.layers.Dense):
         bias = None if self.bias is None else keras.ops.convert_to_tensor(self.bias)
         outputs = kernels_torch.dense(inputs, kernel, bias)
         return outputs if self.activation is None else self.activation(outputs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "quantizable": self.quantizable}
 
     def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
         """Quantize, or raise NotImplementedError: `keras.Model.quantize` then warns and continues.
