@@ -11,6 +11,9 @@ nox.needs_version = ">=2024.10.9"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "tests(torch)"]
+# What a session imports is compiled then. pip would compile all modules of PyTorch, TensorFlow and
+# JAX, most of which nothing imports; of this option, false is what switches it on.
+os.environ.setdefault("PIP_NO_COMPILE", "false")
 
 BACKENDS = {"jax": "jax", "tensorflow": "tensorflow-cpu", "torch": "torch==2.13.0"}
 """What to install for each backend. The CPU builds serve in tests."""
