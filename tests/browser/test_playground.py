@@ -39,6 +39,11 @@ FRAMES = """([rows, columns, cell]) => {
 PIXEL = """(one, [x, y]) => [...one.getContext("2d").getImageData(x, y, 1, 1).data].slice(0, 3)"""
 
 
+BOUNDS = {"emsa": 1e-4}
+"""Largest difference of a map where it is not 1e-5. The instance norm of EMSA divides a map by the
+spread of its weights, which is small where they are nearly equal: it magnifies their rounding."""
+
+
 def opened(window, width=DESKTOP, query=""):
     """Open the page and start."""
     window.open(f"playground.html{query}", width)
@@ -82,7 +87,7 @@ def test_maps(playing, key):
     """The maps are those that Keras computed when the network was exported."""
     maps = playing.page.evaluate(COMPUTE, [MECHANISMS[key], DATA["size"]])
     for found, expected in zip(maps, EXPECTED[key], strict=True):
-        assert found == pytest.approx(expected, rel=0, abs=1e-5)
+        assert found == pytest.approx(expected, rel=0, abs=BOUNDS.get(key, 1e-5))
 
 
 @pytest.mark.parametrize("key", MECHANISMS)
