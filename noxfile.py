@@ -139,7 +139,7 @@ def mutants(session: nox.Session) -> None:
 def parity(session: nox.Session) -> None:
     """Compare backends: all, or those that are named, `nox -s parity -- jax torch`.
 
-    One case of each layer; or all, `-- --every-case`; or a layer of each, `-- --one-a-family`.
+    One case of each layer; `-- --every-case` takes all, `-- --one-a-family` fewer, as CI does.
     """
     sample = [word for word in session.posargs if word in ("--every-case", "--one-a-family")]
     backends = [word for word in session.posargs if word not in sample] or list(BACKENDS)

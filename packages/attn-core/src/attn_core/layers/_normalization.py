@@ -93,7 +93,7 @@ class GroupNormalization(Sublayer, keras.layers.GroupNormalization):
         x = ops.reshape(x, (*shape[:-1], self.groups, shape[-1] // self.groups))
         x = x - ops.mean(x, axis=axes, keepdims=True)
         x = x * ops.rsqrt(ops.mean(ops.square(x), axis=axes, keepdims=True) + self.epsilon)
-        return ops.cast(ops.reshape(x, shape) * self.gamma + self.beta, self.compute_dtype)
+        return cast(ops.reshape(x, shape) * self.gamma + self.beta, self.compute_dtype)
 
 
 def _mean(x: Tensor) -> Tensor:

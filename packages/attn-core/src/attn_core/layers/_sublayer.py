@@ -17,12 +17,14 @@ def taken_as_it_is(layer: keras.layers.Layer, x: Any) -> bool:
         return False
     if layer.quantization_mode is not None or getattr(layer, "_remat_mode", None) is not None:
         return False
-    weights = layer.weights
-    if weights and weights[0].value.dtype != x.dtype:
-        return False  # a layer around has another policy, which casts weights
     policy = layer.dtype_policy
-    same = policy.compute_dtype == policy.variable_dtype
-    return same and str(x.dtype) == f"torch.{policy.compute_dtype}"
+    if (
+        policy.compute_dtype != policy.variable_dtype
+        or str(x.dtype) != f"torch.{policy.compute_dtype}"
+    ):
+        return False
+    weights = layer.weights  # of another dtype where a layer around has another policy
+    return not weights or weights[0].value.dtype == x.dtype
 
 
 class Sublayer(keras.layers.Layer):
