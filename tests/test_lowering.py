@@ -445,3 +445,64 @@ def test_when_one_kernel_computes_attention(options, fused, monkeypatch):
     query, key, value = map(ops.convert_to_tensor, (draw(2, 3, 1, 4), draw(2, 5, 1, 4), value))
     attention.attend(query, key, value, **options)
     assert bool(calls) == fused
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch has two libraries for products")
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("shape", [(2, 300, 128), (5, 12, 10, 128), (600, 128)])
+def test_products_as_convolutions(shape, use_bias, monkeypatch):
+    import torch
+    from attn_core._ops import kernels_torch
+
+    layer = Dense(128, use_bias=use_bias, bias_initializer="normal")
+    layer.build(shape)
+    x, cotangent = draw(*shape), draw(*shape)
+    seen = []
+    convolve = torch.nn.functional.conv2d
+    monkeypatch.setattr(
+        torch.nn.functional, "conv2d", lambda *given: seen.append(len(given)) or convolve(*given)
+    )
+    results = {}
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    for own in (True, False):
+        monkeypatch.setattr(kernels_torch, "convolves_products", lambda own=own: own)
+        results[own] = value_and_gradients(layer, [x], cotangent)
+        assert len(seen) == 1
+    torch.set_num_threads(before)
+    pairs = zip(*(keras.tree.flatten(results[own]) for own in (True, False)), strict=True)
+    for one, other in pairs:
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch has two libraries for products")
+def test_products_that_stay(monkeypatch):
+    """Small, of other numbers, of one thread."""
+    import torch
+    from attn_core._ops.kernels_torch import _is_large_product
+
+    large, kernel = torch.zeros(600, 128), torch.zeros(128, 128)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert _is_large_product(large, kernel)
+    assert not _is_large_product(large[:500], kernel)
+    assert not _is_large_product(large, kernel[:, :100])
+    assert not _is_large_product(large.double(), kernel.double())
+    assert not _is_large_product(large.to("meta"), kernel)
+    torch.set_num_threads(1)
+    assert not _is_large_product(large, kernel)
+    torch.set_num_threads(before)
+
+
+def test_processors(monkeypatch):
+    """Only those on which MKL does without AVX-512."""
+    decide = lowering.convolves_products.__wrapped__
+    for words, expected in (
+        ({"AuthenticAMD", "avx512f"}, BACKEND == "torch"),
+        ({"AuthenticAMD", "avx2"}, False),
+        ({"GenuineIntel", "avx512f"}, False),
+        (set(), False),
+    ):
+        monkeypatch.setattr(lowering, "_processor", lambda words=words: words)
+        assert decide() == expected

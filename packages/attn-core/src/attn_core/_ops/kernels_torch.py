@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from attn_core._ops.lowering import convolves_products
 from attn_core._typing import Tensor
 
 Lengths = tuple[int, ...]
@@ -108,8 +109,30 @@ class _BatchNormalization(torch.autograd.Function):
 
 
 def dense(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """Compute `x W + b` of `(..., C)` by one product."""
+    """Compute `x W + b` of `(..., C)` by one product, or by one convolution."""
+    if convolves_products() and _is_large_product(x, kernel):
+        weight = kernel.t()[:, :, None, None]
+        rows = x.reshape(1, -1, 1, x.shape[-1]).permute(0, 3, 1, 2)  # one row of pixels
+        y = torch.nn.functional.conv2d(rows, weight, bias)
+        return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], len(weight))
     return torch.nn.functional.linear(x, kernel.t(), bias)
+
+
+def _is_large_product(x: Tensor, kernel: Tensor) -> bool:
+    """Whether a product takes longer than what oneDNN does before it: it reorders the kernel.
+
+    With one thread PyTorch gives the convolution to MKL. Compiled or exported, a product stays one.
+    """
+    channels, units = kernel.shape
+    rows = x.numel() // channels
+    return (
+        x.is_cpu
+        and rows >= 512
+        and rows * channels * units >= 8_000_000
+        and x.dtype == kernel.dtype == torch.float32
+        and torch.get_num_threads() > 1
+        and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+    )
 
 
 def layer_normalization(
