@@ -246,7 +246,10 @@ def tutorials(session: nox.Session, backend: str) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """Test the site in Debian's Chromium, without a network: `nox -s docs browser`."""
+    """Test the site in Debian's Chromium, without a network: `nox -s docs browser`.
+
+    `-- --one-a-family` looks at the pages of one mechanism in each family, as CI does.
+    """
     if not Path("site/index.html").exists():
         session.error("Run nox -s docs first: it builds the site.")
     session.install(*groups("browser"))

@@ -16,6 +16,34 @@ import pytest
 SITE = Path(os.environ.get("SITE", "site"))
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--one-a-family",
+        action="store_true",
+        help="of the pages and the maps of mechanisms, look at one in each family, as CI does",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests of looks of all mechanisms but one of each family, where asked to."""
+    if not config.getoption("--one-a-family", default=False):
+        return
+    import attn_command  # noqa: F401 - first: attn_core then loads no Keras
+    from attn_core.catalog import MECHANISMS
+
+    shown = {one.key for one in {one.family: one for one in reversed(MECHANISMS)}.values()}
+    others = {one.key for one in MECHANISMS} - shown
+    others |= {f"mechanisms/{key}.html" for key in others}
+
+    def is_left_out(item):
+        values = item.callspec.params if hasattr(item, "callspec") else {}
+        looks = item.name.startswith(("test_page[", "test_views["))
+        return looks and bool(others & {values.get("page"), values.get("key")})
+
+    config.hook.pytest_deselected(items=[one for one in items if is_left_out(one)])
+    items[:] = [one for one in items if not is_left_out(one)]
+
+
 def pytest_ignore_collect(collection_path, config):
     """Leave this folder out of runs that do not name it."""
     asked = any("browser" in argument for argument in config.args)
