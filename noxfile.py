@@ -248,7 +248,7 @@ def tutorials(session: nox.Session, backend: str) -> None:
 def browser(session: nox.Session) -> None:
     """Test the site in Debian's Chromium, without a network: `nox -s docs browser`.
 
-    `-- --one-a-family` looks at the pages of one mechanism in each family, as CI does.
+    `-- --one-a-family` opens the page of one mechanism in each family, as CI does.
     """
     if not Path("site/index.html").exists():
         session.error("Run nox -s docs first: it builds the site.")

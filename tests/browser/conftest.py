@@ -20,12 +20,12 @@ def pytest_addoption(parser):
     parser.addoption(
         "--one-a-family",
         action="store_true",
-        help="of the pages and the maps of mechanisms, look at one in each family, as CI does",
+        help="of the mechanisms, open the page, search and map of one in each family, as CI does",
     )
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests of looks of all mechanisms but one of each family, where asked to."""
+    """Leave out what all mechanisms but one of each family look like, where asked to."""
     if not config.getoption("--one-a-family", default=False):
         return
     import attn_command  # noqa: F401 - first: attn_core then loads no Keras
@@ -37,8 +37,9 @@ def pytest_collection_modifyitems(config, items):
 
     def is_left_out(item):
         values = item.callspec.params if hasattr(item, "callspec") else {}
-        looks = item.name.startswith(("test_page[", "test_views["))
-        return looks and bool(others & {values.get("page"), values.get("key")})
+        looks = item.name.startswith(("test_page[", "test_search[", "test_views["))
+        shows = values.get("page"), values.get("key"), getattr(values.get("mechanism"), "key", None)
+        return looks and not others.isdisjoint(shows)
 
     config.hook.pytest_deselected(items=[one for one in items if is_left_out(one)])
     items[:] = [one for one in items if not is_left_out(one)]
