@@ -17,6 +17,7 @@ from attn_core import (
     CrissCrossAttention,
     CrossFormerAttention,
     HaloAttention,
+    MobileViTBlock,
     NeighborhoodAttention,
     OutlookAttention,
     PositionAttention,
@@ -168,6 +169,22 @@ def test_blocks_that_call_call():
     model = keras.Model(inputs, Calls(name="block")(inputs))
     maps = attention_maps(model, np.ones((1, 4, 4, 8), "float32"))
     assert list(maps) == ["block/attention"]
+
+
+def test_the_transformer_of_mobilevit():
+    """A map for each pixel of a patch and each head, over the patches, image by image."""
+    block = MobileViTBlock(8, num_blocks=1, data_format="channels_last")
+    x = np.random.default_rng(0).standard_normal((2, 6, 4, 3)).astype("float32")
+    ((path, one),) = record(block, x).items()
+    assert path.endswith("encoder_0")
+    assert (one.input_shape, one.maps.shape) == ((2, 4, 6, 8), (2, 16, 6, 6))
+    tokens = np.random.default_rng(1).standard_normal((2, 4, 6, 8)).astype("float32")
+    (attention,) = attention_maps(one.layer, tokens).values()
+    joint = ops.convert_to_numpy(one.layer.query_key_value(one.layer.attention_norm(tokens)))
+    query, key, _ = np.split(joint.reshape(2, 4, 6, 3, 4, 2), 3, axis=3)
+    scores = np.einsum("bpqhd,bpkhd->bphqk", query[:, :, :, 0], key[:, :, :, 0]) / np.sqrt(2)
+    expected = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    np.testing.assert_allclose(attention, expected.reshape(2, 16, 6, 6), atol=1e-6)
 
 
 def test_a_map_that_the_model_outputs():

@@ -188,7 +188,7 @@ def test_hints_do_not_contradict_another():
     whole = {key.removeprefix("backbone."): one for key, one in state.items()}
     for target, source, hint in (
         (model, state, "The names fit with prefix='backbone.'."),
-        (network("VOLO", include_top=False), whole, "`skip_mismatch=True` leaves it as it is."),
+        (network("VOLO", include_top=False), whole, "`skip_mismatch=True` leaves it as it is)."),
     ):
         with pytest.raises(ValueError, match="nothing was loaded") as caught:
             load_torch_weights(target, source)
@@ -248,6 +248,44 @@ def test_classifier_that_fits_may_stay(name):
     for layer in model.layers:
         expected = 0.1 if layer in heads else 0.3
         assert all(np.allclose(x, expected) for x in map(numpy, layer.weights)), layer
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_kernels_for_grey_images(name):
+    """Grey images give what they give as colour images of three equal channels."""
+    colour, grey = network(name), network(name, in_channels=1)
+    rng = np.random.default_rng(0)
+    state = {
+        key: 0.3 + 0.05 * rng.standard_normal(entry.shape) for key, entry in entries(colour).items()
+    }
+    load_torch_weights(colour, state)
+    assert_refused(grey, state, "All fits but the channels of the images (`adapt_channels=True`")
+    load_torch_weights(grey, state, adapt_channels=True)
+    size = [side or 64 for side in grey.input_shape[1:3]]
+    x = rng.standard_normal((2, *size, 1)).astype("float32")
+    expected = numpy(colour(np.repeat(x, 3, -1)))
+    np.testing.assert_allclose(numpy(grey(x)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_kernels_for_more_channels():
+    """The channels of the checkpoint in turn; nothing else may differ, and what fits stays."""
+    kernel = "inits.0.0.block.rbr_dense.conv.weight"
+    shapes = {key: entry.shape for key, entry in entries(network("ParNet")).items()}
+    rng = np.random.default_rng(0)
+    state = {key: rng.standard_normal(shape).astype("float32") for key, shape in shapes.items()}
+    model = network("ParNet", in_channels=5, num_classes=7)
+    assert_refused(model, state, "All fits but the classifier (`skip_mismatch=True` leaves it as")
+    assert_refused(model, state, "leaves it as it is) and the channels of the images (`adapt_")
+    load_torch_weights(model, state, skip_mismatch=True, adapt_channels=True)
+    expected = state[kernel][:, [0, 1, 2, 0, 1]] * 0.6
+    ours = numpy(model.get_layer("stem").spatial.kernel).transpose(3, 2, 0, 1)
+    np.testing.assert_allclose(ours, expected, rtol=1e-6)
+    larger = {**state, kernel: np.ones((8, 3, 5, 5))}
+    assert_refused(model, larger, kernel, skip_mismatch=True, adapt_channels=True)
+    colour = network("ParNet")
+    load_torch_weights(colour, state, adapt_channels=True)
+    ours = numpy(colour.get_layer("stem").spatial.kernel).transpose(3, 2, 0, 1)
+    np.testing.assert_array_equal(ours, state[kernel])
 
 
 def test_skipping_loads_something(layer, state):

@@ -362,6 +362,12 @@ def convert(
             "--skip-mismatch", help="Leave out a network's classifier if it does not fit."
         ),
     ] = False,
+    adapt_channels: Annotated[
+        bool,
+        typer.Option(
+            "--adapt-channels", help="Adapt a network's first kernel to its number of channels."
+        ),
+    ] = False,
     backend: Backend = None,
 ) -> None:
     """Convert a PyTorch checkpoint to a file of Keras.
@@ -384,9 +390,9 @@ def convert(
     from attn_core._cli import convert as work
 
     target = work.make(model, arguments, lengths)
-    options = {"prefix": prefix, "skip_mismatch": skip_mismatch}
+    options = {"skip_mismatch": skip_mismatch, "adapt_channels": adapt_channels}
     try:
-        lines = work.convert(state_dict, target, out, lengths, **options)
+        lines = work.convert(state_dict, target, out, lengths, prefix=prefix, **options)
     except (ImportError, ValueError) as error:
         notes.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

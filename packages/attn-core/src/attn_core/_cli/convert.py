@@ -79,7 +79,7 @@ def convert(
     if whole and not isinstance(target, keras.Model):
         raise ValueError(f"{out}: a layer alone is saved as .weights.h5, a network also as .keras.")
     loaded = load_torch_weights(target, read(source), **options)
-    told = described(source) if isinstance(target, AttentionModel) else None
+    told = described(source) if getattr(target, "takes_colours", False) else None
     if told is not None:
         target.preprocess = told
     x = _sample(target, shape)

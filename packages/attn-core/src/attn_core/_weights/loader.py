@@ -56,6 +56,7 @@ def load_torch_weights(
     prefix: str = "",
     head: bool = True,
     skip_mismatch: bool = False,
+    adapt_channels: bool = False,
 ) -> Loaded:
     """Copy a PyTorch `state_dict` of the authors' code, or of timm's, into a built layer or model.
 
@@ -76,6 +77,11 @@ def load_torch_weights(
         skip_mismatch: Whether the weights of a network's classifier may stay as they are if they do
             not fit, for example to train a checkpoint with 1000 classes for 10 classes, or with
             `include_top=False`.
+        adapt_channels: Whether the first kernel of a network may be changed to the network's
+            `in_channels`, as timm does. For one channel it becomes the sum over the channels of the
+            checkpoint: grey images give what they give as colour images of three equal channels.
+            For another number the checkpoint's channels are repeated in turn, or cut off, and
+            scaled by the quotient of the two numbers. A kernel that fits is not changed.
 
     Returns:
         What was left out, and whose names the state_dict has.
@@ -102,11 +108,16 @@ def load_torch_weights(
         raise ValueError(f"`prefix` must be a string. Received: prefix={prefix!r}")
     checks.flag(layer_or_model, "head", head)
     checks.flag(layer_or_model, "skip_mismatch", skip_mismatch)
+    checks.flag(layer_or_model, "adapt_channels", adapt_channels)
     arrays = _arrays(source, prefix)
     schemes = namings(layer_or_model)
     found = {one: _problems(naming, arrays) for one, naming in schemes.items()}
     scheme = min(found, key=lambda one: len(found[one]))
     naming, problems = schemes[scheme], found[scheme]
+    if adapt_channels:
+        adapted = _adapted(layer_or_model, naming, arrays)
+        arrays = {**arrays, **adapted}
+        problems = {name: one for name, one in problems.items() if name not in adapted}
     spared = {
         name: f"left out: {name}"
         for name in (*naming, *arrays)
@@ -205,6 +216,34 @@ def _is_below(name: str, owners: Sequence[str]) -> bool:
     return any(name == owner or name.startswith(f"{owner}.") for owner in owners)
 
 
+def _adapted(
+    target: Any, naming: Mapping[str, Entry], arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return the first kernels of a network that fit but for the number of channels, adapted."""
+
+    def but_channels(shape: tuple[int, ...]) -> tuple[object, ...]:
+        return len(shape), shape[:1], shape[2:]
+
+    shapes = {
+        name: (naming[name].shape, arrays[name].shape)
+        for name in naming.keys() & arrays.keys()
+        if _is_below(name, getattr(target, "first_layers", ()))
+    }
+    return {
+        name: _for_channels(arrays[name], ours[1])
+        for name, (ours, theirs) in shapes.items()
+        if ours != theirs and but_channels(ours) == but_channels(theirs)
+    }
+
+
+def _for_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Return a kernel of PyTorch, `(outputs, inputs, ...)`, for another number of inputs."""
+    if channels == 1:
+        return kernel.sum(1, keepdims=True)
+    given = kernel.shape[1]
+    return kernel[:, np.arange(channels) % given] * (given / channels)
+
+
 def _unwrapped(arrays: Mapping[str, T]) -> Mapping[str, T]:
     """Take what PyTorch's wrappers put before all names off them."""
     for wrapper in ("module.", "_orig_mod."):
@@ -219,7 +258,7 @@ def _advice(
     arrays: Mapping[str, np.ndarray],
     wrong: Mapping[str, str],
 ) -> str:
-    """Return what would help: a prefix with which the names fit, or leaving out the classifier."""
+    """Return what would help: a prefix, an option of the loader, or another network or layer."""
     fits = Counter(
         name.removesuffix(one)
         for name in arrays
@@ -228,8 +267,14 @@ def _advice(
     )
     if fits and max(fits.values()) > len(naming) / 2:
         return f" The names fit with prefix={fits.most_common(1)[0][0]!r}."
-    if wrong and all(_is_below(name, getattr(target, "TOP", ())) for name in wrong):
-        return " Only the classifier does not fit: `skip_mismatch=True` leaves it as it is."
+    top = {name for name in wrong if _is_below(name, getattr(target, "TOP", ()))}
+    first = wrong.keys() & _adapted(target, naming, arrays).keys()
+    if wrong and wrong.keys() == top | first:
+        parts = {
+            "the classifier (`skip_mismatch=True` leaves it as it is)": top,
+            "the channels of the images (`adapt_channels=True` adapts the first kernel)": first,
+        }
+        return f" All fits but {' and '.join(part for part, names in parts.items() if names)}."
     if wrong and hasattr(target, "resized") and wrong.keys() <= naming.keys() & arrays.keys():
         parts = [one for one in target._flatten_layers() if hasattr(one, "resize_from")]
         sized = {id(variable) for part in parts for variable in part.variables}

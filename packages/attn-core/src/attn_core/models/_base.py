@@ -152,9 +152,14 @@ class AttentionModel(Configured, keras.Model):
                 f"Received: name={name!r}"
             )
         network = cls(**{**cls.VARIANTS[name], **arguments})
-        if network._config["in_channels"] == len(Preprocess.channels):
+        if network.takes_colours:
             network.preprocess = network._for_its_size(cls.PREPROCESS.get(name))
         return network
+
+    @property
+    def takes_colours(self) -> bool:
+        """Whether the images have the channels that `preprocess` returns."""
+        return bool(self._config["in_channels"] == len(Preprocess.channels))
 
     def _for_its_size(self, preprocess: Preprocess | None) -> Preprocess | None:
         """Return a preparation of images with the size that this network was built for."""
@@ -247,6 +252,12 @@ class AttentionModel(Configured, keras.Model):
         """The names in PyTorch of the layers that give the logits."""
         named = (*self._torch_names.items(), *self._timm_names.items())
         return tuple(name for name, layer in named if layer.name in ("head", "dense_head"))
+
+    @property
+    def first_layers(self) -> tuple[str, ...]:
+        """The names in PyTorch of the layers that take the images."""
+        named = (*self._torch_names.items(), *self._timm_names.items())
+        return tuple(name for name, one in named if getattr(one, "input", None) is self.input)
 
     def torch_names(self) -> Mapping[str, Any]:
         """Return the layers under the authors' names, or in tables of the authors and of timm."""

@@ -1,6 +1,6 @@
 """The MobileViT block."""
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import keras
 from keras import ops
@@ -12,16 +12,20 @@ from attn_core._ops.streams import stream
 from attn_core._ops.windows import from_windows, to_windows
 from attn_core._typing import ImageArguments, LayerArguments, Shape, Tensor, TorchNames
 from attn_core._weights.entries import Schemes
-from attn_core.layers._base import ImageLayer, TokenLayer
+from attn_core.layers._base import AttentionLayer, ImageLayer
 from attn_core.layers._children import child, dense
 from attn_core.layers._dropout import Dropout
+from attn_core.layers._maps import Attention
 from attn_core.layers._normalization import LayerNormalization
 from attn_core.layers.blocks._parts import ConvNorm, pair
 
 
 @keras.saving.register_keras_serializable(package="attn_core")
-class TransformerEncoder(TokenLayer):
-    """Pre-norm transformer: attention, then two dense layers, each added to its input.
+class TransformerEncoder(AttentionLayer):
+    """Pre-norm transformer over patches `(B, P, N, C)`: each pixel attends to those of its place.
+
+    Attention, then two dense layers, each added to its input. The map of the attention is
+    `(B, P * heads, N, N)`.
 
     Args:
         num_heads: Number of heads.
@@ -30,6 +34,7 @@ class TransformerEncoder(TokenLayer):
         **kwargs: Keras' own layer arguments.
     """
 
+    maps = (Attention("pixel and head"),)
     split = {"query_key_value": "heads", "project": "head inputs", "contract": "inputs"}
 
     def __init__(
@@ -47,7 +52,7 @@ class TransformerEncoder(TokenLayer):
 
     def build(self, input_shape: Shape) -> None:
         """Create the norms and the dense layers."""
-        width = self._check_tokens(input_shape)
+        width = input_shape[-1]
         norm = {"shape": (None, None, width), "epsilon": 1e-5}
         self.attention_norm: LayerNormalization = child(
             self, LayerNormalization, name="attention_norm", **norm
@@ -61,14 +66,25 @@ class TransformerEncoder(TokenLayer):
         self.contract: keras.layers.Dense = dense(self, self.ffn_dim, width, "contract")
         self.drop: Dropout = child(self, Dropout, self.dropout, shape=(None,), name="drop")
 
-    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+    def call(
+        self, x: Tensor, training: bool | None = None, return_attention_scores: bool = False
+    ) -> Tensor | tuple[Tensor, Any]:
         """Attend, then transform every token."""
-        x = stream(x)
+        _, pixels, patches, width = ops.shape(x)
+        x = ops.reshape(stream(x), (-1, patches, width))  # (B * P, N, C)
         parts = ops.split(self.query_key_value(self.attention_norm(x)), 3, axis=-1)
-        attended, _ = attend(*(split_heads(part, self.num_heads) for part in parts))
+        attended, attention = attend(
+            *(split_heads(part, self.num_heads) for part in parts),
+            return_attention_scores=return_attention_scores,
+        )
         x = x + self.drop(self.project(merge_heads(attended)), training=training)
         hidden = self.expand(self.ffn_norm(x))
-        return x + self.drop(self.contract(hidden), training=training)
+        x = x + self.drop(self.contract(hidden), training=training)
+        if attention is not None:
+            shape = (-1, pixels * self.num_heads, patches, patches)
+            attention = ops.reshape(attention, shape)
+        x = ops.reshape(x, (-1, pixels, patches, width))
+        return self.result(x, attention, return_attention_scores)
 
     def torch_names(self) -> Schemes:
         """Name the parameters as apple/ml-cvnets does, or as timm does."""
@@ -200,7 +216,7 @@ class MobileViTBlock(ImageLayer):
                 TransformerEncoder,
                 self._num_heads,
                 ffn_dim,
-                shape=(None, None, width),
+                shape=(None, None, None, width),
                 dropout=self.dropout,
                 name=f"encoder_{index}",
             )
@@ -209,7 +225,7 @@ class MobileViTBlock(ImageLayer):
         self.norm: LayerNormalization = child(
             self,
             LayerNormalization,
-            shape=(None, None, width),
+            shape=(None, None, None, width),
             epsilon=1e-5,
             name="norm",
         )
@@ -232,7 +248,6 @@ class MobileViTBlock(ImageLayer):
         size, patch = ops.shape(image)[1:3], pair(self.patch_size)
         rounded = round_up(size, patch)
         tokens = to_windows(resize(image, rounded), patch)  # (B, P, N, D)
-        tokens = ops.reshape(tokens, (-1, *ops.shape(tokens)[2:]))  # (B * P, N, D)
         for encoder in self.encoders:
             tokens = encoder(tokens, training=training)
         image = resize(from_windows(self.norm(tokens), patch, *rounded), size)  # (B, H, W, D)
