@@ -89,11 +89,13 @@ class GroupNormalization(Sublayer, keras.layers.GroupNormalization):
         """Normalize each group of channels of a sample over all positions."""
         shape, rank = ops.shape(inputs), len(inputs.shape)
         axes = (*range(1, rank - 1), rank)
-        x = upcast(inputs)
-        x = ops.reshape(x, (*shape[:-1], self.groups, shape[-1] // self.groups))
+        groups = self.groups, shape[-1] // self.groups
+        x = ops.reshape(upcast(inputs), (*shape[:-1], *groups))
         x = x - ops.mean(x, axis=axes, keepdims=True)
-        x = x * ops.rsqrt(ops.mean(ops.square(x), axis=axes, keepdims=True) + self.epsilon)
-        return cast(ops.reshape(x, shape) * self.gamma + self.beta, self.compute_dtype)
+        variance = ops.mean(ops.square(x), axis=axes, keepdims=True)
+        scale, offset = (ops.reshape(one, groups) for one in (self.gamma, self.beta))
+        x = x * (scale * ops.rsqrt(variance + self.epsilon)) + offset
+        return cast(ops.reshape(x, shape), self.compute_dtype)
 
 
 def _mean(x: Tensor) -> Tensor:
