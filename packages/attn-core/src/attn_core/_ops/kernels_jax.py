@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -131,6 +132,39 @@ def _sum_of_shifts(
             window = x[:, top : top + height : strides[0], left : left + width : strides[1]]
             output = output + window * kernel[row, column, 0]
     return output
+
+
+@jax.custom_jvp
+def one_filter(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve `(B, H, W, C)` with an odd kernel `(kh, kw, C, 1)`, C small, zeros outside.
+
+    One pass over the output adds all shifted products. Their gradient would be as many passes:
+    there, the convolution is a matrix product and a sum of shifts. On two CPU cores 7x7 of
+    8x112x112x2 takes 0.6 ms, as a product 1.1 ms; with the gradient 20 and 2.4 ms.
+    """
+    (rows, columns, channels, _), (height, width), dtype = kernel.shape, x.shape[1:3], x.dtype
+    precise = jnp.promote_types(dtype, "float32")
+    x, kernel = _pad(x, (rows, columns), (1, 1)).astype(precise), kernel.astype(precise)
+    planes = [x[..., channel] for channel in range(channels)]
+    output: Any = 0.0
+    for top, left, channel in np.ndindex(rows, columns, channels):
+        window = planes[channel][:, top : top + height, left : left + width]
+        output = output + window * kernel[top, left, channel, 0]
+    return output[..., None].astype(dtype)
+
+
+@one_filter.defjvp
+def _one_filter_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    return jax.jvp(_one_filter_by_products, primals, tangents)
+
+
+def _one_filter_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    (rows, columns, channels, _), (height, width) = kernel.shape, x.shape[1:3]
+    x = _pad(x, (rows, columns), (1, 1))
+    x = jnp.concatenate([x[:, :, left : left + width] for left in range(columns)], axis=-1)
+    x = x @ kernel.reshape(rows, columns * channels).T  # (B, H + rows - 1, W, rows)
+    terms = [x[:, top : top + height, :, top : top + 1] for top in range(rows)]
+    return sum(terms[1:], start=terms[0])
 
 
 def _sum_of_products(x: jax.Array, gradient: jax.Array, *, size: Pair, dilation: Pair) -> jax.Array:
