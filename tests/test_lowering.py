@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from attn_core._ops import attention, convolution, groups, lowering, spectra
+from attn_core._ops import activations, attention, convolution, groups, lowering, precision, spectra
 from attn_core._ops.convolution import conv2d
 from attn_core._ops.maxima import maximum
 from attn_core.layers import LambdaAttention, _normalization
@@ -290,6 +290,46 @@ def test_maximum(axis, keepdims):
     assert not gradient[~equal].any()
     np.testing.assert_allclose(gradient[0, 2, 2, 3], 1)
     np.testing.assert_allclose(gradient[1, 1, 1], 0.2 if axis == -1 else 1, rtol=1e-6)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("axis", [-1, (1, 2)])
+def test_softmax(axis):
+    """Its gradient is a product with the matrix diag(y) - y y^T, which has a derivative too."""
+
+    class Softmax(keras.layers.Layer):
+        def call(self, x):
+            return precision.softmax(x, axis)
+
+    x, cotangent = 5 * draw(2, 3, 4, 5), draw(2, 3, 4, 5)
+    value, (gradient,), _ = value_and_gradients(Softmax(), [x], cotangent)
+    powers = np.exp(x.astype("float64"))
+    expected = powers / powers.sum(axis, keepdims=True)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    moved = expected * (cotangent - (expected * cotangent).sum(axis, keepdims=True))
+    np.testing.assert_allclose(gradient, moved, rtol=1e-5, atol=1e-6)
+    if BACKEND == "jax":
+        import jax
+
+        one, other = (
+            jax.hessian(lambda x, function=function: (function(x) * cotangent[0]).sum())(x[0])
+            for function in (lambda x: precision.softmax(x), lambda x: jax.nn.softmax(x))
+        )
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.every_backend
+def test_gelu(monkeypatch):
+    """It is that of Keras, also by name, and a layer with it is saved as one with Keras' own."""
+    x = np.linspace(-8, 8, 101, dtype="float32")
+    layer = Dense(101, activation="gelu", use_bias=False, kernel_initializer="identity")
+    value, (gradient,), _ = value_and_gradients(layer, [x[None]], np.float32(1))
+    monkeypatch.setattr(activations, "jax_on_cpu", lambda: False)
+    expected, (keras_gradient,), _ = value_and_gradients(layer, [x[None]], np.float32(1))
+    np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(gradient, keras_gradient, rtol=1e-6, atol=1e-6)
+    assert layer.activation is activations.gelu
+    assert layer.get_config()["activation"] == "gelu"
 
 
 @pytest.mark.every_backend

@@ -137,12 +137,8 @@ def _dense(x: Tensor, kernel: Tensor, strides: Pair, dilation: Pair) -> Tensor:
 
 def _one_filter(x: Tensor, kernel: Tensor, strides: Pair, dilation: Pair) -> Tensor:
     """Convolve to one channel, as the gates over positions do."""
-    rows, columns, channels, _ = kernel.shape
-    if jax_on_cpu() and strides == dilation == (1, 1) and channels <= 4:
-        height, width = ops.shape(x)[1], ops.shape(x)[2]
-        x = pad_image(x, _padding(kernel, dilation))
-        x = ops.concatenate([x[:, :, left : left + width] for left in range(columns)], axis=-1)
-        kernel = ops.transpose(ops.reshape(kernel, (rows, columns * channels)), (1, 0))
-        x = ops.matmul(x, kernel)  # (B, H + rows - 1, W, rows)
-        return sum(x[:, top : top + height, :, top : top + 1] for top in range(rows))
+    if jax_on_cpu() and strides == dilation == (1, 1) and kernel.shape[2] <= 4:
+        from attn_core._ops import kernels_jax  # here: it loads parts of JAX that Keras does not
+
+        return kernels_jax.one_filter(x, kernel)
     return _dense(x, kernel, strides, dilation)

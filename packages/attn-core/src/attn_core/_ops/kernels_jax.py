@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -97,6 +98,27 @@ def _maximum_jvp(
     return output, jnp.sum(tangent * shares.astype(x.dtype), axis, keepdims=keepdims)
 
 
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def softmax(x: jax.Array, axis: int | tuple[int, ...]) -> jax.Array:
+    """Return the softmax over `axis`.
+
+    Its gradient needs the result alone. The one that JAX derives divides by the squares of the
+    sums, which XLA repeats to an array of the size of the scores. On two CPU cores a training step
+    of attention with 8 heads over 8x196x256 takes 20.7 ms that way and 13.8 ms this way, of
+    simplified attention 14.4 and 8.0 ms, of relative attention 26.2 and 18.9 ms.
+    """
+    return jax.nn.softmax(x, axis)
+
+
+@softmax.defjvp
+def _softmax_jvp(
+    axis: int | tuple[int, ...], primals: Any, tangents: Any
+) -> tuple[jax.Array, jax.Array]:
+    (x,), (tangent,) = primals, tangents
+    output = softmax(x, axis)
+    return output, output * (tangent - jnp.sum(output * tangent, axis, keepdims=True))
+
+
 def _sum_of_shifts(
     x: jax.Array, kernel: jax.Array, *, dilation: Pair, strides: Pair = (1, 1)
 ) -> jax.Array:
@@ -110,6 +132,39 @@ def _sum_of_shifts(
             window = x[:, top : top + height : strides[0], left : left + width : strides[1]]
             output = output + window * kernel[row, column, 0]
     return output
+
+
+@jax.custom_jvp
+def one_filter(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve `(B, H, W, C)` with an odd kernel `(kh, kw, C, 1)`, C small, zeros outside.
+
+    One pass over the output adds all shifted products. Their gradient would be as many passes:
+    there, the convolution is a matrix product and a sum of shifts. On two CPU cores 7x7 of
+    8x112x112x2 takes 0.6 ms, as a product 1.1 ms; with the gradient 20 and 2.4 ms.
+    """
+    (rows, columns, channels, _), (height, width), dtype = kernel.shape, x.shape[1:3], x.dtype
+    precise = jnp.promote_types(dtype, "float32")
+    x, kernel = _pad(x, (rows, columns), (1, 1)).astype(precise), kernel.astype(precise)
+    planes = [x[..., channel] for channel in range(channels)]
+    output: Any = 0.0
+    for top, left, channel in np.ndindex(rows, columns, channels):
+        window = planes[channel][:, top : top + height, left : left + width]
+        output = output + window * kernel[top, left, channel, 0]
+    return output[..., None].astype(dtype)
+
+
+@one_filter.defjvp
+def _one_filter_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    return jax.jvp(_one_filter_by_products, primals, tangents)
+
+
+def _one_filter_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    (rows, columns, channels, _), (height, width) = kernel.shape, x.shape[1:3]
+    x = _pad(x, (rows, columns), (1, 1))
+    x = jnp.concatenate([x[:, :, left : left + width] for left in range(columns)], axis=-1)
+    x = x @ kernel.reshape(rows, columns * channels).T  # (B, H + rows - 1, W, rows)
+    terms = [x[:, top : top + height, :, top : top + 1] for top in range(rows)]
+    return sum(terms[1:], start=terms[0])
 
 
 def _sum_of_products(x: jax.Array, gradient: jax.Array, *, size: Pair, dilation: Pair) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras import backend, ops
 
+from attn_core._ops.lowering import jax_on_cpu
 from attn_core._typing import Tensor
 
 Axes = int | tuple[int, ...]
@@ -33,4 +34,8 @@ def softmax(x: Tensor, axis: Axes = -1) -> Tensor:
     """Softmax over `axis`, an integer or a tuple; over one entry it is 1, and Keras would warn."""
     if isinstance(axis, int) and x.shape[axis] == 1:
         return x - x + 1  # not a constant: backends warn of weights without a gradient
+    if jax_on_cpu():
+        from attn_core._ops import kernels_jax  # here: it loads parts of JAX that Keras does not
+
+        return cast(kernels_jax.softmax(ops.convert_to_tensor(upcast(x)), axis), x.dtype)
     return cast(ops.softmax(upcast(x), axis=axis), x.dtype)

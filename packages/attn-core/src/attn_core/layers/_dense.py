@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from attn_core._ops import activations
 from attn_core._ops.lowering import jax_on_cpu, on_torch
 from attn_core._typing import Tensor
 from attn_core.layers._sublayer import Sublayer
@@ -21,11 +22,14 @@ class Dense(Sublayer, keras.layers.Dense):
         quantizable: Whether it is quantized with the model around it. It is not where the layer
             around reads the kernel directly, because an int8 kernel has no meaning without its
             scale, or needs float32 under every dtype policy.
+        activation: As for `keras.layers.Dense`.
         **kwargs: As for `keras.layers.Dense`.
     """
 
-    def __init__(self, units: int, *, quantizable: bool = True, **kwargs: Any) -> None:
-        super().__init__(units, **kwargs)
+    def __init__(
+        self, units: int, *, quantizable: bool = True, activation: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(units, activation=activations.get(activation), **kwargs)
         self.quantizable = quantizable
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:

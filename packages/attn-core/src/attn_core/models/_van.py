@@ -3,9 +3,10 @@
 from typing import Any, ClassVar, Unpack
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from attn_core import _checks as checks
+from attn_core._ops.activations import gelu
 from attn_core._typing import KerasArguments, LayerArguments, Shape, Tensor, TorchNames
 from attn_core.layers import LargeKernelAttention
 from attn_core.layers._children import child
@@ -43,7 +44,7 @@ class ConvolutionMLP(MLP):
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Expand, convolve, activate, reduce."""
-        x = ops.gelu(self.depthwise(self.expand(x)), approximate=False)
+        x = gelu(self.depthwise(self.expand(x)))
         return self.drop(self.reduce(self.drop(x, training=training)), training=training)
 
     def torch_names(self) -> TorchNames:

@@ -6,6 +6,7 @@ from typing import Unpack
 import keras
 
 from attn_core import _checks as checks
+from attn_core._ops import activations
 from attn_core._ops.pooling import halve
 from attn_core._ops.precision import mean
 from attn_core._ops.streams import stream
@@ -172,7 +173,7 @@ class MBConv(ImageLayer):
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Convolve `x`."""
-        form, activate = self.form, keras.activations.get(self.form.activation)
+        form, activate = self.form, activations.get(self.form.activation)
         x = stream(self.to_channels_last(x))
         self._check_sides(*x.shape[1:3])
         shortcut = halve(x, form.pooling) if self.strides == 2 else x

@@ -3,9 +3,9 @@
 from typing import Any, ClassVar, Unpack
 
 import keras
-from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.activations import gelu
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
 from attn_core.layers._base import ImageLayer, Split
 from attn_core.layers._children import child, dense
@@ -114,7 +114,7 @@ class LargeKernelAttention(ImageLayer):
         """Rescale every value of `x`."""
         shortcut = x = self.to_channels_last(x)
         if self.projection:
-            x = ops.gelu(self.project_in(x), approximate=False)
+            x = gelu(self.project_in(x))
         gate = self.mix(self.far(self.near(x)))  # (B, H, W, C)
         x = x * gate
         if self.projection:

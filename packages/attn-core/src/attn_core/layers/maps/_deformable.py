@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.activations import gelu
 from attn_core._ops.attention import attend, merge_heads, split_heads
 from attn_core._ops.precision import upcast
 from attn_core._ops.sampling import sample, sample_grids
@@ -224,7 +225,7 @@ class DeformableAttention(ImageLayer):
 
     def _moved(self, query: Tensor) -> list[Tensor]:
         """Return the rows and the columns of the points, `(B * groups, points)`, border at 1."""
-        hidden = ops.gelu(self.norm(self.near(query)), approximate=False)
+        hidden = gelu(self.norm(self.near(query)))
         offsets = upcast(self.offset(hidden))  # (B * groups, rows, columns, 2)
         moved = []
         for axis, length in enumerate(self._points):

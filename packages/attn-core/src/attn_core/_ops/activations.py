@@ -1,0 +1,28 @@
+"""Activations, computed as is fastest on each backend."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from attn_core._ops.lowering import jax_on_cpu
+from attn_core._typing import Tensor
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Return x * Phi(x), the exact form, with erf as PyTorch and TensorFlow compute it.
+
+    JAX has erfc, which on CPUs is several operations over the image. On two CPU cores MBConv of
+    8x14x14x256 takes 11.4 ms with erfc and 5.3 ms with erf, a training step 39 and 34 ms. Below -3,
+    where the result is less than 0.005, erf is exact to 1e-7 only.
+    """
+    if jax_on_cpu():
+        return 0.5 * x * (1 + ops.erf(x * 0.5**0.5))
+    return ops.gelu(x, approximate=False)
+
+
+def get(activation: Any) -> Callable[[Tensor], Tensor]:
+    """Return what `keras.activations.get` does, with the gelu above, which has the same name."""
+    found = keras.activations.get(activation)
+    return gelu if found is keras.activations.gelu else found
