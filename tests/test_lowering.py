@@ -333,6 +333,24 @@ def test_gelu(monkeypatch):
 
 
 @pytest.mark.every_backend
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX traces lengths as symbols")
+def test_dense_layers_for_exporters():
+    """A trace of unknown lengths joins no axes and has no erf: exporters read neither."""
+    import jax
+
+    layer = Dense(8, activation="gelu")
+    layer.build((None, None, None, 4))
+    known, unknown = (
+        str(jax.make_jaxpr(layer)(jax.ShapeDtypeStruct(shape, "float32")))
+        for shape in ((2, 5, 3, 4), jax.export.symbolic_shape("b, h, w, 4"))
+    )
+    assert "reshape" in known
+    assert "reshape" not in unknown
+    assert " erf" not in known
+    assert " erf" not in unknown
+
+
+@pytest.mark.every_backend
 @pytest.mark.parametrize("own", [True, False], ids=["as lowered", "as Keras computes"])
 @pytest.mark.parametrize("width", [3, 20])
 def test_groups_of_channels(width, own, monkeypatch):

@@ -1,4 +1,4 @@
-"""The page of the measured ratios: the layers' times against those of their peers."""
+"""The page of the measured ratios: the layers' times against their peers' and the authors'."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,8 @@ from benchmarks.peers.results import KEPT, STEPS, geometric_mean
 from scripts.site.recorded_results import BACKENDS
 from scripts.tables.markdown import table
 
+AUTHORS = Path(__file__).parents[2] / "docs" / "data" / "authors.json"
+"""Times against the authors' modules, measured outside this repository, which has none of them."""
 UNMEASURED = "The times have not been measured yet (`nox -s bench -- peers --keep`)."
 PICTURE = "peers.png"
 TITLES = {"forward": "Forward pass", "training": "Training step"}
@@ -25,7 +27,7 @@ def write(folder: Path) -> None:
     """Add the results to the page in a folder, and draw the picture beside it."""
     measured = content()
     with (folder / "peers.md").open("a") as page:
-        page.write(f"\n{section(measured)}\n")
+        page.write(f"\n{section(measured)}\n\n{against_authors()}\n")
     if measured:
         figure(measured).savefig(folder / PICTURE, dpi=110)
 
@@ -86,6 +88,50 @@ def cases(rows: list[dict]) -> str:
         lines.append([f"`{row['layer']}`", f"`{row['peer']}`", size(row), error, peer, *ours])
     headings = ["Layer", "Peer", "Input", "Difference", "Peer, ms", *BACKENDS.values()]
     return table(headings, lines, numbers=len(BACKENDS) + 2)
+
+
+def against_authors() -> str:
+    """Return the section on the authors' modules, this version and version 0.1.0, in Markdown."""
+    measured = json.loads(AUTHORS.read_text())
+    libraries = ", ".join(f"{one} {number}" for one, number in measured["versions"].items())
+    parts = [
+        "## Against the authors' own code",
+        "The modules that the authors released cannot be installed as packages. They were fetched "
+        "and measured beside our layers by a program outside this repository, in the way that is "
+        "described above: one run, in turns, both layouts of the authors' images, and the median "
+        f"of {measured['rounds']} rounds of {measured['seconds']} seconds each. Where the authors' "
+        "module does not run on a CPU or was not released, the peer is that of timm, of PyTorch or "
+        "of a collection; those marked * compute something else of about the same size. A training "
+        "step is the forward pass and all gradients. Version 0.1.0 was measured in the same run. "
+        f"The machine: {measured['machine']}, with {libraries}.",
+    ]
+    headings = ["Geometric mean (below 1)", *BACKENDS.values(), "Best of the three"]
+    lines = []
+    for step in STEPS:
+        rows = [row for row in measured["rows"] if row["step"] == step]
+        for version in ("0.1.0", "now"):
+            ratios = [quotients(row, version) for row in rows]
+            kinds = [[one[backend] for one in ratios] for backend in BACKENDS]
+            kinds.append([max(one.values()) for one in ratios])
+            cells = [f"{geometric_mean(k):.2f} ({sum(r < 1 for r in k)})" for k in kinds]
+            lines.append([f"{TITLES[step]}, {version}", *cells])
+    parts.append(table(headings, lines, numbers=len(BACKENDS) + 1))
+    for step in STEPS:
+        lines = []
+        for row in measured["rows"]:
+            if row["step"] == step:
+                now = quotients(row, "now")
+                times = [f"{row['now'][one]:.3g} ({now[one]:.2f})" for one in BACKENDS]
+                best = [f"{max(quotients(row, v).values()):.2f}" for v in ("0.1.0", "now")]
+                lines.append([f"`{row['layer']}`", row["peer"], f"{row['ms']:.3g}", *times, *best])
+        headings = ["Layer", "Peer", "Peer, ms", *BACKENDS.values(), "Best, 0.1.0", "Best, now"]
+        parts += [f"### {TITLES[step]}, against the authors", table(headings, lines, numbers=6)]
+    return "\n\n".join(parts)
+
+
+def quotients(row: dict, version: str) -> dict[str, float]:
+    """Return the peer's time over that of a version, for each backend."""
+    return {backend: row["ms"] / row[version][backend] for backend in BACKENDS}
 
 
 def figure(measured: dict) -> Figure:
