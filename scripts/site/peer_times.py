@@ -91,7 +91,7 @@ def cases(rows: list[dict]) -> str:
 
 
 def against_authors() -> str:
-    """Return the section on the authors' modules, this version and version 0.1.0, in Markdown."""
+    """Return the section on the authors' modules, now and before, in Markdown."""
     measured = json.loads(AUTHORS.read_text())
     libraries = ", ".join(f"{one} {number}" for one, number in measured["versions"].items())
     parts = [
@@ -102,14 +102,14 @@ def against_authors() -> str:
         f"of {measured['rounds']} rounds of {measured['seconds']} seconds each. Where the authors' "
         "module does not run on a CPU or was not released, the peer is that of timm, of PyTorch or "
         "of a collection; those marked * compute something else of about the same size. A training "
-        "step is the forward pass and all gradients. Version 0.1.0 was measured in the same run. "
-        f"The machine: {measured['machine']}, with {libraries}.",
+        "step is the forward pass and all gradients. Before is this library of 2026-11-23, "
+        f"measured in the same run. The machine: {measured['machine']}, with {libraries}.",
     ]
     headings = ["Geometric mean (below 1)", *BACKENDS.values(), "Best of the three"]
     lines = []
     for step in STEPS:
         rows = [row for row in measured["rows"] if row["step"] == step]
-        for version in ("0.1.0", "now"):
+        for version in ("before", "now"):
             ratios = [quotients(row, version) for row in rows]
             kinds = [[one[backend] for one in ratios] for backend in BACKENDS]
             kinds.append([max(one.values()) for one in ratios])
@@ -122,9 +122,9 @@ def against_authors() -> str:
             if row["step"] == step:
                 now = quotients(row, "now")
                 times = [f"{row['now'][one]:.3g} ({now[one]:.2f})" for one in BACKENDS]
-                best = [f"{max(quotients(row, v).values()):.2f}" for v in ("0.1.0", "now")]
+                best = [f"{max(quotients(row, v).values()):.2f}" for v in ("before", "now")]
                 lines.append([f"`{row['layer']}`", row["peer"], f"{row['ms']:.3g}", *times, *best])
-        headings = ["Layer", "Peer", "Peer, ms", *BACKENDS.values(), "Best, 0.1.0", "Best, now"]
+        headings = ["Layer", "Peer", "Peer, ms", *BACKENDS.values(), "Best, before", "Best, now"]
         parts += [f"### {TITLES[step]}, against the authors", table(headings, lines, numbers=6)]
     return "\n\n".join(parts)
 
