@@ -10,6 +10,7 @@ import pytest
 from attn_core import layers, models, profile
 from attn_core._tools import profiling, stepping
 from attn_core._tools.counting import count
+from cases import FIRST
 from keras import ops
 
 B, H, W, C = 2, 8, 8, 32
@@ -369,6 +370,13 @@ def test_weights_on_the_left_of_operators():
     found = count(layer, (2, 1))
     assert found.uncounted == ()
     assert found.multiply_adds == {SUMS: 4}
+
+
+@pytest.mark.every_backend
+def test_every_layer_is_counted():
+    """What a backend computes in its own way is counted as the layer writes it."""
+    for case in FIRST:
+        assert not count(case.make(), (2, *case.shape[1:])).uncounted, case.id
 
 
 def test_what_cannot_be_counted_is_named():

@@ -89,6 +89,12 @@ def shares_keys() -> bool:
 
 
 @_decided_once
+def derives_maxima() -> bool:
+    """Whether the gradient of a maximum is ours: that of JAX can be NaN once XLA has fused it."""
+    return keras.config.backend() == "jax"
+
+
+@_decided_once
 def exact_products() -> bool:
     """Whether matrix products of float32 numbers are computed in float32.
 

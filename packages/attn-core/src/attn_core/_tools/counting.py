@@ -235,6 +235,9 @@ def _describe(operation: keras.Operation, args: Any, kwargs: Any) -> Any:
         channels_first = operation.data_format == "channels_first"
         shape[1 if channels_first else -1] = kernel.shape[-2]
         args = (keras.KerasTensor(shape, dtype=x.dtype), kernel)
+    if type(operation).__name__ == "Take":  # Keras makes an array of indices, which JAX may trace
+        x, indices = args
+        args = (x, keras.KerasTensor(keras.ops.shape(indices), dtype="int32"))
     return operation.compute_output_spec(*args, **kwargs)
 
 
