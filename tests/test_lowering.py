@@ -505,7 +505,19 @@ def test_when_one_kernel_computes_attention(options, fused, monkeypatch):
     assert bool(calls) == fused
 
 
+@pytest.fixture
+def two_threads():
+    """Let PyTorch compute with two threads: with one, it has no second library for products."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch has two libraries for products")
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("shape", [(2, 300, 128), (5, 12, 10, 128), (600, 128)])
 def test_products_as_convolutions(shape, use_bias, monkeypatch):
@@ -521,13 +533,10 @@ def test_products_as_convolutions(shape, use_bias, monkeypatch):
         torch.nn.functional, "conv2d", lambda *given: seen.append(len(given)) or convolve(*given)
     )
     results = {}
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
     for own in (True, False):
         monkeypatch.setattr(kernels_torch, "convolves_products", lambda own=own: own)
         results[own] = value_and_gradients(layer, [x], cotangent)
         assert len(seen) == 1
-    torch.set_num_threads(before)
     pairs = zip(*(keras.tree.flatten(results[own]) for own in (True, False)), strict=True)
     for one, other in pairs:
         assert one.shape == other.shape
@@ -535,14 +544,13 @@ def test_products_as_convolutions(shape, use_bias, monkeypatch):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch has two libraries for products")
-def test_products_that_stay(monkeypatch):
+@pytest.mark.usefixtures("two_threads")
+def test_products_that_stay():
     """Small, of other numbers, of one thread."""
     import torch
     from attn_core._ops.kernels_torch import _is_large_product
 
     large, kernel = torch.zeros(600, 128), torch.zeros(128, 128)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
     assert _is_large_product(large, kernel)
     assert not _is_large_product(large[:500], kernel)
     assert not _is_large_product(large, kernel[:, :100])
@@ -550,7 +558,6 @@ def test_products_that_stay(monkeypatch):
     assert not _is_large_product(large.to("meta"), kernel)
     torch.set_num_threads(1)
     assert not _is_large_product(large, kernel)
-    torch.set_num_threads(before)
 
 
 def test_processors(monkeypatch):

@@ -15,7 +15,7 @@ def gelu(x: Tensor) -> Tensor:
     """Return x * Phi(x), the exact form, with erf as PyTorch and TensorFlow compute it.
 
     JAX has erfc, which on CPUs is several operations over the image. On two CPU cores MBConv of
-    8x14x14x256 takes 11.4 ms with erfc and 5.3 ms with erf, a training step 39 and 34 ms. Below -3,
+    8x14x14x256 takes 15.0 ms with erfc and 7.4 ms with erf, a training step 36 and 32 ms. Below -3,
     where the result is greater than -0.005, erf is exact to 4e-7 only.
     """
     if jax_on_cpu() and not str(x.dtype).endswith("float64"):
