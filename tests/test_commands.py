@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from argparse import Namespace
 from importlib.util import find_spec
 
 import attn_core
@@ -383,7 +384,8 @@ def test_convert_what_trainers_write(name, checkpoint, tmp_path):
     """Files of other endings, weights within several names, and all names within a wrapper."""
     torch = pytest.importorskip("torch")
     content = {f"module.{key}": torch.tensor(array) for key, array in checkpoint.items()}
-    torch.save({"state_dict_ema": {"model": content}, "epoch": 3, "model": "se"}, tmp_path / name)
+    run_of = {"epoch": 3, "model": "se", "args": Namespace(lr=0.1)}
+    torch.save({"state_dict_ema": {"model": content}, **run_of}, tmp_path / name)
     result = run("convert", name, "--layer", "se", *CONVERT, "--out", "se.weights.h5")
     assert result.exit_code == 0, result.output
     for ours, theirs in zip(loaded("se.weights.h5"), checkpoint.values(), strict=True):

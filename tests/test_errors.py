@@ -25,6 +25,27 @@ def refuse(action, *words):
         assert str(word) in str(caught.value), str(caught.value)
 
 
+@every_layer
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("nam", "did you mean `name`?"), ("kernel_regulariser", "did you mean `kernel_regularizer`?")],
+)
+def test_unknown_arguments_of_layers(case, name, hint):
+    """Keras' own error does not say which arguments there are."""
+    refuse(lambda: case.make(**{name: 7}), case.layer, f"no argument `{name}`; {hint}", f"{name}=7")
+
+
+def test_unknown_arguments_of_subclasses():
+    class Mine(attn_core.SEAttention):
+        def __init__(self, shift=0, **kwargs):
+            super().__init__(**kwargs)
+
+    refuse(lambda: Mine(shifd=1), "Mine: there is no argument `shifd`; did you mean `shift`?")
+    refuse(lambda: Mine(reducton=1), "did you mean `reduction`?")
+    refuse(lambda: Mine(q=1), "it takes shift, reduction, use_bias, data_format, ", "q=1")
+    assert Mine(activity_regularizer="l2", reduction=2).reduction == 2
+
+
 def arguments(kind, values):
     """List (case, argument, value) for the constructor arguments annotated `kind`, or a union."""
     found = []

@@ -524,6 +524,14 @@ PREDICTIONS = {
     "squeezenet": lambda x: layers.Activation("softmax")(
         layers.GlobalAveragePooling2D()(layers.ReLU()(conv()(layers.Dropout(0.5)(x))))
     ),
+    "detector": lambda x: layers.Concatenate(axis=1)(
+        [layers.Reshape((-1, 4))(conv(n * 4, 3)(x)) for n in (1, 2)]
+    ),
+    "joined": lambda x: layers.Concatenate()([conv(4, 3)(x), conv(1, activation="sigmoid")(x)]),
+    "shuffled": lambda x: ops.depth_to_space(conv(12, 3)(x), 2),
+    "clipped": lambda x: ops.clip(conv(3, 3)(x), 0, 1),
+    "classes": lambda x: ops.argmax(conv()(x), -1),
+    "decided": lambda x: ops.sigmoid(conv(1)(x)) > 0.5,
     "pooled logits": lambda x: layers.GlobalMaxPooling2D()(conv()(x)),
 }
 """What makes predictions of features, for each position or pooled."""
@@ -550,6 +558,9 @@ FEATURES = {
     "mean": lambda x: layers.Dense(2)(ops.mean(conv(name="last")(x), (1, 2))),
     "maximum": lambda x: layers.Dense(2)(ops.max(conv(name="last")(x), axis=[1, 2], keepdims=True)),
     "axis by axis": lambda x: layers.Dense(2)(ops.max(ops.mean(conv(name="last")(x), 1), 1)),
+    "flattened pooling": lambda x: layers.Dense(2)(
+        layers.Flatten()(layers.GlobalMaxPooling2D(keepdims=True)(conv(name="last")(x)))
+    ),
     "average of all": lambda x: layers.Flatten()(
         layers.AveragePooling2D(8)(conv(4, 3, name="last")(x))
     ),
@@ -563,7 +574,7 @@ FEATURES = {
 def test_head_of_features(end):
     model = predictor(end)
     inserted = insert_attention(model, "se", "head", reduction=2)
-    assert new_layers(model, inserted)[0].startswith("last_")
+    assert {name.partition("_")[0] for name in new_layers(model, inserted)} == {"last"}
     assert "last_se" in [layer.name for layer in inserted.layers]
     assert inserted.output_names == model.output_names
 

@@ -123,6 +123,7 @@ def test_files_load_in_a_new_process():
         ("input_shape", (64, 64, 1), "did you mean `in_channels`"),
         ("weights", "imagenet", "load_torch_weights(network, file)"),
         ("nonsense", 1, "num_classes, include_top"),
+        ("weigths", "imagenet", "load_torch_weights(network, file)"),
         ("pretrained", True, "load_torch_weights(network, file)"),
         ("img_size", 64, {"MobileViT": "takes images of any size", "CoAtNet": "`image_size`?"}),
     ],

@@ -209,3 +209,7 @@ def test_bad_masks(name):
         UFOAttention(2, name="mine")(x, **{name: wrong})
     with pytest.raises(ValueError, match="key_mask"):  # how to get there
         ScaledDotProductAttention(2)(x, attention_mask=wrong)
+    with pytest.raises(
+        ValueError, match=f"`{name}` must be an array or a tensor.*list of length 2"
+    ):
+        UFOAttention(2)(x, **{name: [[True] * 6] * 2})

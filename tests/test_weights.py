@@ -161,14 +161,16 @@ def test_wrappers(layer, state, wrapper):
     load_torch_weights(layer, {"module." + k: one for k, one in state.items()}, prefix="module.")
 
 
-@pytest.mark.parametrize("keys", [("state_dict",), ("checkpoint", "model"), ("model", "net")])
+@pytest.mark.parametrize(
+    "keys", [("state_dict",), ("checkpoint", "model"), ("model", "net"), ("params_ema",)]
+)
 def test_checkpoints_of_training_runs(layer, state, keys):
-    """The state_dict may be within; a mapping that holds none is refused as it is."""
+    """The state_dict may be within; where it is not known which it is, the error names it."""
     content = state
     for key in reversed(keys):
         content = {key: content, "epoch": 3}
     if keys[0] == "checkpoint":
-        with pytest.raises(ValueError, match="'checkpoint' must hold numbers"):
+        with pytest.raises(ValueError, match="pass the entry 'checkpoint' of it"):
             load_torch_weights(layer, content)
     else:
         load_torch_weights(layer, content)

@@ -4,7 +4,8 @@ Each takes the layer or model that received the argument, the argument's name an
 the value, and raises a ValueError where it is not as it must be.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
@@ -19,6 +20,12 @@ def error(owner: Any, message: str, received: object) -> ValueError:
     name = getattr(owner, "name", None)
     who = type(owner).__name__ + (f" {name!r}" if name else "")
     return ValueError(f"{who}: {message} Received: {received}")
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return what an error says after an unknown argument: the most similar one, or all."""
+    near = get_close_matches(name, known, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}."
 
 
 def integer(owner: Any, name: str, value: Any, minimum: int = 1) -> int:

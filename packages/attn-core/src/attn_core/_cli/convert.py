@@ -1,6 +1,7 @@
 """`attn convert`: from a PyTorch checkpoint to a file of Keras, which is checked."""
 
 import json
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from importlib import import_module
@@ -152,7 +153,8 @@ def read(source: Path) -> Path | Mapping[str, Any]:
     try:
         if is_zipfile(source):  # what torch.save writes; the older kind is not compressed
             check_archive(source)
-        content = torch.load(source, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # the arguments of a training program
+            content = torch.load(source, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise ValueError(
             f"{source} holds more than weights, which could run any code, or is no checkpoint. "

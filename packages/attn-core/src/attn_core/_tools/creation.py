@@ -2,12 +2,12 @@
 
 import ast
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 import keras
 
 from attn_core import catalog, layers
+from attn_core._checks import nearest
 from attn_core._typing import ImageArguments, LayerArguments
 from attn_core.layers._base import ImageLayer
 from attn_core.layers._configuration import parameters
@@ -85,10 +85,8 @@ def resolve(entry: str, config: dict[str, Any]) -> tuple[type[keras.layers.Layer
     known = _known(layer)
     for argument in given:
         if argument not in known:
-            near = get_close_matches(argument, known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}."
             raise _error(
-                f"{layer.__name__} has no argument `{argument}`; {hint}",
+                f"{layer.__name__} has no argument `{argument}`; {nearest(argument, known)}",
                 f"{argument}={given[argument]!r}",
             )
     return layer, given

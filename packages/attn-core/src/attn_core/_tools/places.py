@@ -23,10 +23,15 @@ CLASSIFIERS = frozenset(("Dense", "EinsumDense", *CONVOLUTIONS)) | frozenset(
     ("Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "SeparableConv1D")
 )
 PROBABILITIES = frozenset(("softmax", "sigmoid", "hard_sigmoid", "log_softmax", "tanh"))
-SQUASHINGS = frozenset(("Softmax", "Sigmoid", "HardSigmoid", "LogSoftmax", "Tanh"))
+SQUASHINGS = frozenset(
+    ("Softmax", "Sigmoid", "HardSigmoid", "LogSoftmax", "Tanh", "Argmax", "Greater", "GreaterEqual")
+)
 RESIZINGS = frozenset(("UpSampling1D", "UpSampling2D", "UpSampling3D", "Resizing", "Resize"))
 RESHAPINGS = frozenset(("Reshape", "Permute", "Transpose", "Cropping2D", "ZeroPadding2D"))
-FINISHES = SQUASHINGS | RESIZINGS | RESHAPINGS | {"Identity", "Cast", "Rescaling"}
+SHUFFLINGS = frozenset(("DepthToSpace", "SpaceToDepth"))
+FINISHES = (
+    SQUASHINGS | RESIZINGS | RESHAPINGS | SHUFFLINGS | {"Identity", "Cast", "Clip", "Rescaling"}
+)
 """Names of classes: a layer and the operation of `keras.ops` that does the same share a name."""
 
 UNKNOWN_SIZE = 224
@@ -108,6 +113,19 @@ class Call:
         return self.kind in ("Add", "Subtract") and len(self.parents) < len(self.inputs)
 
     @property
+    def channel_axis(self) -> int:
+        """The axis of the channels of the output."""
+        first = len(self.shape) in (4, 5) and self.nearest("data_format") == "channels_first"
+        return 1 if first else -1
+
+    @property
+    def joins_positions(self) -> bool:
+        """Whether it concatenates along positions, as detectors do with their predictions."""
+        axis = self.channel_axis
+        channels = {one.shape[axis] for one in self.inputs}
+        return self.kind == "Concatenate" and channels == {self.shape[axis]}
+
+    @property
     def weights(self) -> list[keras.Variable]:
         """The weights of the layer; operations have none."""
         return getattr(self.layer, "weights", [])
@@ -115,9 +133,7 @@ class Call:
     @property
     def size(self) -> Shape:
         """The lengths of the axes of an image, a volume or a signal, or the number of tokens."""
-        if len(self.shape) in (4, 5) and self.nearest("data_format") == "channels_first":
-            return self.shape[2:]
-        return self.shape[1:-1]
+        return self.shape[1:-1] if self.channel_axis == -1 else self.shape[2:]
 
     def nearest(self, attribute: str) -> Any:
         """Return an attribute of the layer, or of the nearest layer before it that has it."""
@@ -300,7 +316,10 @@ def _classifiers(end: Call) -> list[Call]:
                 return []
             found[call] = None
         elif call.parents and call.kind in FINISHES | ACTIVATIONS | DROPOUTS | NORMS | MERGES:
-            direct = direct and (call.kind in FINISHES | DROPOUTS or call.corrects_input)
+            keeps = call.kind in FINISHES | DROPOUTS or call.corrects_input or call.joins_positions
+            direct = direct and keeps
+            if call.kind == "Concatenate":  # probabilities are not joined to features
+                probable = probable or any(one.gives_probabilities for one in call.parents)
             waiting += [(parent, probable, direct) for parent in call.parents]
         else:
             return []
@@ -335,7 +354,7 @@ def _pooled(calls: list[Call]) -> list[Call]:
     found: list[Call] = []
     behind: set[Call] = set()
     for call in calls:  # parents come first
-        if behind.intersection(call.parents):
+        if call in behind or behind.intersection(call.parents):
             behind.add(call)
         elif _all(call.children, "ends"):
             behind.update(call.children)

@@ -42,6 +42,7 @@ BUFFERS = ("num_batches_tracked", "relative_position_index", "attn_mask", "biase
 NESTED = (
     *("state_dict", "model_state_dict", "model", "net"),
     *("state_dict_ema", "ema_state_dict", "model_ema"),
+    *("weights", "params", "params_ema", "ema"),
 )
 """The names under which the checkpoint of a training run may hold the state_dict."""
 
@@ -311,7 +312,12 @@ def unnested(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the state_dict within the checkpoint of a training run, or what is none as it is."""
     inner = (checkpoint.get(name) for name in NESTED)
     nested = next((one for one in inner if isinstance(one, Mapping)), None)
-    return checkpoint if nested is None else unnested(nested)
+    if nested is not None:
+        return unnested(nested)
+    if within := [name for name, one in checkpoint.items() if isinstance(one, Mapping) and one]:
+        names = " or ".join(map(repr, within))
+        raise ValueError(f"The state_dict is within the checkpoint: pass the entry {names} of it.")
+    return checkpoint
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ from attn_core._ops.masking import both
 from attn_core._ops.precision import cast
 from attn_core._typing import KerasArguments, LayerArguments, Shape, Tensor
 from attn_core.layers._children import KERNELS
-from attn_core.layers._configuration import Configured
+from attn_core.layers._configuration import Configured, declared, parameters
 from attn_core.layers._maps import Map
 from attn_core.layers._sublayer import taken_as_it_is
 from attn_core.layers._trainable import set_trainable_flags, trainable_flags
@@ -36,6 +36,9 @@ Split = Literal["outputs", "inputs", "heads", "head inputs", "whole"]
 ANY_SPACE = (1, 2, 3)
 """The `spatial_axes` of a layer to which only the set of positions matters, or the same along each
 axis: it takes signals, images and volumes."""
+
+KERAS = frozenset((*parameters(keras.layers.Layer.__init__), "input_dim", "input_shape"))
+"""The arguments that Keras takes for any layer, of which the last two are old ones."""
 
 TOKENS = {3: "(batch, tokens, channels)"}
 """The axes of the one input of layers on tokens, by its rank."""
@@ -145,6 +148,11 @@ class AttentionLayer(Configured, keras.layers.Layer):
     """The `trainable` flags of layers inside, from the configuration, for `build`."""
 
     def __init__(self, *, kernel_regularizer: Any = None, **kwargs: Unpack[KerasArguments]) -> None:
+        for name, value in kwargs.items():
+            if name not in KERAS:  # Keras would not say which arguments there are
+                known = (*declared(type(self)), *KerasArguments.__annotations__)
+                message = f"there is no argument `{name}`; {checks.nearest(name, known)}"
+                raise checks.error(self, message, f"{name}={value!r}")
         super().__init__(**kwargs)
         self.kernel_regularizer: keras.regularizers.Regularizer | None = checks.regularizer(
             self, "kernel_regularizer", kernel_regularizer
@@ -232,6 +240,10 @@ class AttentionLayer(Configured, keras.layers.Layer):
                     f"`{name}` must have no axis of length 0 but the batch.",
                     f"shape {tuple(x.shape)}",
                 )
+        for name, mask in named.items():
+            if name.endswith("mask") and isinstance(mask, (list, tuple)):
+                message = f"`{name}` must be an array or a tensor."
+                raise checks.error(self, message, f"a {type(mask).__name__} of length {len(mask)}")
 
     def add_weight(self, *args: Any, **options: Any) -> keras.Variable:
         """Create a weight; a kernel gets the layer's regularizer."""

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import chain
 from typing import Any, Self
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -59,6 +60,11 @@ def arguments(constructor: Callable[..., Any]) -> list[str]:
     """Return the names of the arguments that a constructor declares."""
     named = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
     return [p.name for p in parameters(constructor).values() if p.kind in named][1:]
+
+
+def declared(cls: type[Configured]) -> list[str]:
+    """Return the names of the arguments of a class and of its parents, the outermost first."""
+    return list(dict.fromkeys(chain(*map(arguments, _constructors(cls)))))
 
 
 def _constructors(cls: type) -> list[Callable[..., Any]]:

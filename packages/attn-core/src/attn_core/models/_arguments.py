@@ -30,6 +30,9 @@ MEANT = {
 }
 """Names that other libraries give to arguments, and ours."""
 
+WEIGHTS = ("weights", "pretrained")
+"""Names that other libraries give to the choice of weights, which no constructor here has."""
+
 
 def height_and_width(owner: Any, name: str, value: Any) -> tuple[int, ...]:
     """Check that an argument is one length, or a pair of lengths; return a pair."""
@@ -144,9 +147,10 @@ def _refuse_unknown(owner: Any, options: Config, known: tuple[str, ...]) -> None
     """Raise an error that suggests the most similar argument; Keras would ignore an unknown one."""
     for name, value in options.items():
         if name not in KERAS:
-            near = [MEANT[name]] if name in MEANT else get_close_matches(name, known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"it takes {', '.join(known)}."
-            if name in ("weights", "pretrained"):
+            hint = checks.nearest(name, known)
+            if name in MEANT:
+                hint = f"did you mean `{MEANT[name]}`?"
+            if get_close_matches(name, (*known, *WEIGHTS), n=1) in ([one] for one in WEIGHTS):
                 hint = "the authors' weights are loaded by `load_torch_weights(network, file)`."
             elif MEANT.get(name, name) == "image_size" and "image_size" not in known:
                 hint = "the network takes images of any size."
