@@ -200,6 +200,13 @@ def test_preprocessing_may_be_a_part_of_a_model(tmp_path):
         np.testing.assert_allclose(numpy(one(pictures)), numpy(PREPROCESS(pictures)), atol=1e-6)
 
 
+def test_preprocessing_needs_a_size():
+    with pytest.raises(
+        ValueError, match=r"Preprocess: the height and width.*\(None, None, None, 3\)"
+    ):
+        Preprocess((224, 224), 0.9)(keras.Input((None, None, 3)))
+
+
 def test_a_crop_above_one_adds_black():
     found = numpy(Preprocess(12, 1.5, mean=(0.0,) * 3)(np.full((8, 8, 3), 255.0)))
     inside = np.zeros((12, 12), bool)

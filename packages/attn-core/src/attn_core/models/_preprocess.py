@@ -95,6 +95,9 @@ class Preprocess:
         if len(x.shape) != 4 or x.shape[-1] != 3:
             message = "`images` must have the shape (height, width, 3) or (B, height, width, 3)."
             raise checks.error(self, message, f"shape {tuple(images.shape)}")
+        if None in x.shape[1:3]:
+            message = "the height and width of `images` must be known, also within a model."
+            raise checks.error(self, message, f"shape {tuple(images.shape)}")
         x = self._cropped(self._resized(x)) / 255
         x = (x - ops.convert_to_tensor(self.mean, "float32")) / ops.convert_to_tensor(
             self.std, "float32"
