@@ -260,16 +260,19 @@ def effect(model: keras.Model, key: str, image: np.ndarray, query: Pair) -> Draw
 
 
 def figure_of(rows: list[tuple[np.ndarray, Drawing]]) -> Figure:
-    """Return a figure of a line for each map and photograph, the photograph first."""
-    figure = Figure(figsize=(8, 1.75 * len(rows)), layout="constrained")
-    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    """Return a figure of each map and photograph, a line for each, or two in a line if small."""
+    single = all(one.kind == "image" and len(one.panels) == 1 for _, one in rows)
+    across, columns = (2, 2) if single else (1, 1 + PANELS)
+    lines = -(-len(rows) // across)
+    figure = Figure(figsize=(8, 1.75 * lines), layout="constrained")
+    parts = figure.subfigures(lines, across, squeeze=False).ravel()[: len(rows)]
     for part, (image, drawing) in zip(parts, rows, strict=True):
         part.suptitle(map_networks.title(drawing.what), x=0.01, ha="left", fontsize=8)
         panels = dict(list(drawing.panels.items())[:PANELS])
         if drawing.kind != "image":  # which does not show the photograph
             left, part = part.subfigures(1, 2, width_ratios=(1, PANELS))
             pictures.show_image(left.add_subplot(), image)
-        pictures.DRAW[drawing.kind](part, image, drawing, panels, 1 + PANELS)
+        pictures.DRAW[drawing.kind](part, image, drawing, panels, columns)
     return figure
 
 

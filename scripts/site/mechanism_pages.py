@@ -296,11 +296,11 @@ def seen(mechanism: Mechanism) -> str:
     photographs = "the two photographs of scikit-learn, china.jpg and flower.jpg"
     if not layer_class(name).maps:
         return (
-            f"{picture}\n\n`{name}` returns no attention map. The picture shows instead on what "
-            f"its output depends, for {photographs}. The features of one position after the other "
-            "were set to zero before the layer. The colour says how much this changed the output "
-            "of the layer at the framed position, relative to the length of that output. The "
-            f"framed position itself is left out. {network}"
+            f"{picture}\n\n`{name}` returns no attention map. The picture shows instead what "
+            f"its output depends on, for {photographs}. Before the layer, the features of one "
+            "position after the other were set to zero. The colour says how much this changed the "
+            "output of the layer at the framed position, relative to the length of that output. "
+            f"The framed position itself is left out. {network}"
         )
     return (
         f"{picture}\n\nThe maps of a trained `{name}` on {photographs}: {what}. {network} [Try it "
@@ -608,8 +608,8 @@ def measured_times(latency: dict) -> str:
         "## Measured times\n\n"
         f"Milliseconds of a forward pass and of a training step, both compiled, at {shape}: the "
         f"median of repeated runs on {latency['machine']}, with {libraries}. On PyTorch, compiled "
-        "means by `torch.compile`, which makes several pieces of a Keras layer. Many layers are no "
-        "faster by it on a CPU, and small ones may be slower than without it. [Against other "
+        "means by `torch.compile`, which compiles a Keras layer in several pieces. On a CPU this "
+        "does not make most layers faster, and it makes some small ones slower. [Against other "
         "libraries](peers.md) has times of PyTorch without compilation, and `attn compare --eager` "
         "measures them on your machine.\n\n"
         '<div class="chart" data-chart="latency" data-label="Milliseconds of a forward pass by '
