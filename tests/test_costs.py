@@ -132,5 +132,5 @@ def test_measured_times_of_two_backends_join():
     elsewhere = latency.merged(both, "jax", {"se": {"forward": 3.0}}, "another machine")
     assert elsewhere["rows"] == [{"key": "se", "times": {"jax": {"forward": 3.0}}}]
     section = mechanism_pages.measured_times(both)
-    assert "| [Squeeze-and-excitation](mechanisms/se.md) | 1.0 |  | 2.0 |  |" in section
+    assert "| [Squeeze-and-excitation](mechanisms/se.md) | 2.0 |  | 1.0 |  |" in section
     assert "on a machine, with" in section

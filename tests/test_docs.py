@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import runpy
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from scripts.site import (
     gather,
     map_pictures,
     mechanism_pages,
+    playground,
     weights,
 )
 from scripts.site.collection_verdicts import PYTORCH, TENSORFLOW
@@ -98,6 +100,21 @@ def test_navigation():
     assert "$" not in settings
 
 
+def test_counts_of_the_home_page(tmp_path, monkeypatch):
+    """They come from the catalog and from the networks, in the place of marks."""
+    names = runpy.run_path(str(ROOT / "tests" / "networks.py"))["PARAMETERS"]
+    assert list(gather.COUNTS.values()) == [len(MECHANISMS), len(names)]
+    monkeypatch.setattr(gather, "TARGET", tmp_path)
+    (tmp_path / "index.md").write_text((ROOT / "docs/index.md").read_text())
+    for mark, count in gather.COUNTS.items():
+        gather.put("index.md", mark, str(count))
+    written = (tmp_path / "index.md").read_text()
+    assert f"{len(MECHANISMS)} attention mechanisms" in written
+    assert f"and {len(names)} networks" in written
+    with pytest.raises(ValueError, match="has no"):
+        gather.put("index.md", "<!-- networks -->", "16")
+
+
 def test_texts_of_records():
     keys = [mechanism.key for mechanism in MECHANISMS]
     for mechanism in MECHANISMS:
@@ -120,7 +137,7 @@ def test_costs_of_every_layer():
     rows = mechanism_pages.every_layer().splitlines()[2:]
     assert [re.match(r"\| \[`(\w+)`\]", row)[1] for row in rows] == list(catalog.LAYERS)
     (cbam,) = (row for row in rows if "`CBAM`" in row)
-    assert "|  | 8,564 | 2 | 35,592 |" in cbam
+    assert "(mechanisms/cbam.md) | 8,564 | 2 | 35,592 |" in cbam
 
 
 def test_wrong_formula(monkeypatch):
@@ -228,6 +245,53 @@ def test_map_pictures(tmp_path, monkeypatch):
     assert drawn == ["halo"]
 
 
+def test_effect():
+    """Of a sum over 3x3 positions: the share of each of the others, and nothing elsewhere."""
+    inputs = keras.Input((48, 72, 3))
+    last = {"data_format": "channels_last"}
+    x = keras.layers.AveragePooling2D(4, name=map_pictures.FEATURES, **last)(inputs)
+    ones = {"depthwise_initializer": "ones", "padding": "same", "use_bias": False}
+    y = keras.layers.DepthwiseConv2D(3, name="sum", **ones, **last)(x)
+    features = np.random.default_rng(0).random((12, 18, 1), dtype="float32").repeat(3, axis=-1)
+    image = features.repeat(4, axis=0).repeat(4, axis=1)
+    drawing = map_pictures.effect(keras.Model(inputs, y), "sum", image, (23, 40))
+    expected = np.zeros((12, 18))
+    around = (slice(4, 7), slice(9, 12))
+    expected[around] = features[around][..., 0] / features[around][..., 0].sum()
+    expected[5, 10] = np.nan
+    assert drawing.frame == ((5, 10), (12, 18))
+    np.testing.assert_allclose(drawing.panels[""], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", ["ufo", "vip"])
+def test_what_an_output_depends_on(key, tmp_path, monkeypatch):
+    """A mechanism without a map, on tokens or on images, has a picture that says what it is."""
+    if keras.config.backend() != "torch":
+        pytest.skip("nox -s docs draws them on PyTorch alone")
+    monkeypatch.setattr(map_pictures, "FOLDER", tmp_path)
+    mechanism = catalog.get(key)
+    model = map_pictures.network(mechanism)
+    monkeypatch.setattr(map_pictures, "trained", lambda mechanism: (model, 1.0))
+    map_pictures.draw(key)
+    assert (tmp_path / f"{key}.png").read_bytes().startswith(b"\x89PNG")
+    text = mechanism_pages.seen(mechanism)
+    assert "returns no attention map" in text
+    assert f"of {model.count_params():,} parameters" in text
+    assert "playground" not in text
+    assert f'src="maps/cards/{key}.webp" alt="What the output depends on in ' in (
+        mechanism_pages.gallery()
+    )
+    assert playground.facts() == {}
+
+
+def test_grids():
+    """Agent attention takes square images: its network has as many rows as columns there."""
+    for key, size in (("agent", (12, 12)), ("halo", (12, 18))):
+        mechanism = catalog.get(key)
+        assert map_pictures.grid(mechanism) == size
+        assert map_pictures.network(mechanism).get_layer(key).input.shape[1:3] == size
+
+
 def test_picture_of_a_network_that_did_not_learn(monkeypatch):
     if keras.config.backend() != "torch":
         pytest.skip("nox -s docs draws them on PyTorch alone")
@@ -243,6 +307,8 @@ def test_table():
     assert markdown.table(["a", "b"], [["x", 1], ["y", 2]], numbers=1) == (
         "| a | b |\n|---|--:|\n| x | 1 |\n| y | 2 |"
     )
+    aligned = markdown.table("abc", [["x", 1, "z"]], numbers=1, after=1)
+    assert aligned == "| a | b | c |\n|---|--:|---|\n| x | 1 | z |"
 
 
 def test_fill(tmp_path):

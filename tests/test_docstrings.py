@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 
@@ -35,6 +36,17 @@ def test_examples(name):
     for example in doctest.DocTestFinder(exclude_empty=True).find(module, name):
         runner.run(example)
     assert runner.summarize(verbose=False).failed == 0
+
+
+RESULT = re.compile(r"^ *Returns:\n +(.*)$", re.MULTILINE)
+
+
+def test_results_are_no_types():
+    """The site takes what is before a colon in the first line of a result for its type."""
+    functions = [one for one in vars(attn_core).values() if inspect.isfunction(one)]
+    results = [RESULT.search(one.__doc__)[1] for one in functions if "Returns:" in one.__doc__]
+    assert len(results) > 5
+    assert [one for one in results if ": " in one] == []
 
 
 def test_there_are_examples():

@@ -77,7 +77,7 @@ def test_merged(tmp_path):
 
 def test_a_page_claims_nothing_without_numbers(monkeypatch):
     cbam = catalog.get("cbam")
-    assert "[Verified](#verified): largest error JAX <span" in mechanism_pages.badge(cbam)
+    assert "[Verified](#verified): largest error JAX 5e-07, " in mechanism_pages.badge(cbam)
     assert "| `CBAM()` | [Jongchan/attention-module](" in mechanism_pages.verified(cbam)
     monkeypatch.setattr(recorded_results, "vectors", lambda names: {})
     texts = [mechanism_pages.badge(cbam), mechanism_pages.verified(cbam)]

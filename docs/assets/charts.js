@@ -109,8 +109,9 @@
   const latency = (data, width) => {
     const known = new Map(rows(data, data.example).map((one) => [one.key, one]));
     const points = data.latency.rows.flatMap(({ key, times }) =>
-      Object.entries(times).map(([backend, { forward }]) => ({ ...known.get(key), backend, forward,
-        said: `${known.get(key).name}: ${forward} ms on ${backend}` })));
+      Object.entries(times).map(([name, { forward }]) => ({ ...known.get(key), forward,
+        backend: data.backends[name],
+        said: `${known.get(key).name}: ${forward} ms on ${data.backends[name]}` })));
     const x = axis(points.map((one) => one.multiplyAdds), "multiply-adds");
     const ticks = x.scale.ticks.filter((_, index) => index % 2 === 0);
     return Plot.plot({

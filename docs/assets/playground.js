@@ -247,12 +247,13 @@ globalThis.attnPlayground = (() => {
       const one = view(), [map, table] = [current.maps[one.map], current.tables[views.value]];
       const cell = ([rows, columns]) =>
         [Math.floor(state.place[0] * rows), Math.floor(state.place[1] * columns)];
-      const grid = one.grid ?? data.grid, place = cell(grid);
+      const over = one.kind === "image";
+      const grid = one.grid ?? (over ? one.shape : data.grid), place = cell(grid);
       const query = one.grid ? place[0] * grid[1] + place[1] : 0;
       const chosen = panels.value === "mean" ? one.offsets.keys() : [Number(panels.value)];
       const values = mean([...chosen].map((panel) => numbers(one, map, table, query, panel)));
       const range = limits(one, values);
-      const over = one.kind === "image", coloured = over || one.kind === "matrix";
+      const coloured = over || one.kind === "matrix";
       if (over) stretched(context, tiles(values, one.shape, range), 0.65);
       else stretched(context, state.picture.colour);
       framed(context, grid, place);

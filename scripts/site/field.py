@@ -12,6 +12,8 @@ from typing import TypeAlias
 from attn_core.catalog import EXAMPLE, FAMILIES, MECHANISMS, Mechanism
 from attn_core.catalog._record import FUNCTIONS
 
+from scripts.site.recorded_results import BACKENDS
+
 LATENCY = Path(__file__).parents[2] / "docs" / "data" / "latency.json"
 """What `nox -s latency` measured; there are no measured times on the site without it."""
 
@@ -130,5 +132,6 @@ def write(path: Path) -> None:
         "families": [[family.key, family.title] for family in FAMILIES.values()],
         "mechanisms": [described(mechanism) for mechanism in MECHANISMS],
         "latency": latency(),
+        "backends": BACKENDS,
     }
     path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")))

@@ -1,17 +1,21 @@
 r"""Markdown extension: formulas as MathML, which browsers draw without scripts or fonts of ours.
 
-`$$...$$` and `$...$` are TeX; `\(...\)` means the same as the latter. Code is left alone.
+`$$...$$` and `$...$` are TeX; `\(...\)` means the same as the latter. Code is left alone. A number
+such as 1e-5 stays on one line.
 """
 
 import re
+from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
 from markdown import Extension
 from markdown.inlinepatterns import InlineProcessor
+from markdown.util import AtomicString
 
 BLOCK = r"(?<!\\)\$\$(.+?)(?<!\\)\$\$"
 INLINE = r"(?<![\\$\w])\$(?![\s$])([^$\n]+?)(?<![\\\s])\$(?![\w$])"
 PARENTHESES = r"(?<!\\)\\\((.+?)\\\)"
+NUMBER = r"(?<![\w.])(\d[\d.]*e-\d+)\b"
 
 LETTER = re.compile(r'<mi mathvariant="normal">([^<]*)</mi>')
 WORD = re.compile(f"<mrow>((?:{LETTER.pattern}){{2,}})</mrow>")
@@ -52,15 +56,26 @@ class Formula(InlineProcessor):
         return self.md.htmlStash.store(shown(m.group(1), self.display)), m.start(0), m.end(0)
 
 
+class Number(InlineProcessor):
+    """Keeps a number whole: a browser may break a line after its minus sign."""
+
+    def handleMatch(self, m, data):  # noqa: N802 - Markdown's name
+        """Return the number as an element, and where it ends."""
+        element = ElementTree.Element("span", {"class": "number"})
+        element.text = AtomicString(m.group(1))
+        return element, m.start(0), m.end(0)
+
+
 class FormulaExtension(Extension):
-    """Formulas come after code (190), and before backslashes (180) and all else."""
+    """Formulas come after code (190), and before all else; numbers after tags (90)."""
 
     def extendMarkdown(self, md):  # noqa: N802 - Markdown's name
-        """Register the three kinds of marks."""
+        """Register the three kinds of marks, and numbers."""
         patterns = md.inlinePatterns
         patterns.register(Formula(BLOCK, md, "block"), "formula-block", 187)
         patterns.register(Formula(PARENTHESES, md, "inline"), "formula-parentheses", 186)
         patterns.register(Formula(INLINE, md, "inline"), "formula-inline", 185)
+        patterns.register(Number(NUMBER, md), "number", 85)
 
 
 def makeExtension(**options):  # noqa: N802 - Markdown's name

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 import attn_core
+import keras
 from attn_core import catalog, compat, layers, models
 from attn_core.catalog import _docstrings
 
@@ -42,6 +43,15 @@ ROOT = Path(__file__).parents[2]
 TARGET = ROOT / "build" / "docs"
 SETTINGS = ROOT / "build" / "mkdocs.yml"
 NETWORKS = [name for name, value in vars(models).items() if inspect.isclass(value)]
+COUNTS = {
+    "<!-- mechanisms -->": len(catalog.MECHANISMS),
+    "<!-- networks -->": sum(issubclass(getattr(models, one), keras.Model) for one in NETWORKS),
+}
+"""What the home page has in the place of a mark."""
+PICTURES = (
+    "The pictures show attention maps. Where a layer returns none, the picture shows how much the "
+    "output at the framed position changes when another position is set to zero."
+)
 COLLECTIONS = {"TensorFlow": TENSORFLOW, "PyTorch": PYTORCH}
 
 
@@ -254,9 +264,16 @@ def add(page: str, text: str) -> None:
 
 
 def put(page: str, mark: str, text: str) -> None:
-    """Put text in the place of a mark on a page of docs/."""
+    """Put text in the place of a mark on a page of docs/.
+
+    Raises:
+        ValueError: If the page does not have the mark.
+    """
     path = TARGET / page
-    path.write_text(path.read_text().replace(mark, text))
+    before, found, after = path.read_text().partition(mark)
+    if not found:
+        raise ValueError(f"docs/{page} has no {mark}")
+    path.write_text(before + text + after)
 
 
 def main() -> None:
@@ -285,7 +302,9 @@ def main() -> None:
     shutil.copy(ROOT / "CHANGELOG.md", TARGET / "changelog.md")
     tutorials.write(TARGET / "tutorials")
     add("tutorials.md", tutorials.overview())
-    add("index.md", f"## The gallery\n\n{mechanism_pages.gallery()}")
+    for mark, count in COUNTS.items():
+        put("index.md", mark, str(count))
+    add("index.md", f"## The gallery\n\n{PICTURES}\n\n{mechanism_pages.gallery()}")
     add("choose.md", mechanism_pages.chooser())
     if times := field.latency():
         add("choose.md", mechanism_pages.measured_times(times))

@@ -1,4 +1,4 @@
-"""Train each mechanism that has an attention map for some seconds, draw its maps, and export them.
+"""Train each mechanism for some seconds, draw what it looks at, and export its attention maps.
 
 python -m scripts.site.map_pictures             what has changed, into build/maps/
 python -m scripts.site.map_pictures se cbam     only these mechanisms
@@ -22,7 +22,7 @@ import numpy as np
 from attn_core import catalog, layers
 from attn_core._tools import pictures
 from attn_core._tools.adapter import call_on_image
-from attn_core._tools.drawings import Drawing, describe
+from attn_core._tools.drawings import Drawing, Pair, cell_of, describe
 from attn_core._tools.maps import record
 from attn_core.catalog import LAYERS, MECHANISMS, Mechanism, Size
 from attn_core.layers import ImageLayer
@@ -40,7 +40,9 @@ HEIGHT, WIDTH = 48, 72
 """Size of what it sees: a piece, or a whole photograph made smaller."""
 STEPS, BATCH = 100, 16
 GRID = HEIGHT // 4, WIDTH // 4
-"""Rows and columns of positions at the mechanism, after two convolutions of stride 2."""
+"""Rows and columns of positions at a mechanism, after two convolutions of stride 2."""
+SQUARE = HEIGHT // 4, WIDTH // 6
+"""The same where a mechanism takes square images alone: the second stride is 3 along the rows."""
 QUERY = {"china": (30, 24), "flower": (24, 36)}
 """The pixel whose attention is drawn: on the pagoda, and on the flower."""
 PANELS = 4
@@ -52,21 +54,28 @@ LIMIT = 60_000
 NETWORKS = "networks"
 """The folder of the networks of maps, in `FOLDER`."""
 CHANNELS_LAST = {"data_format": "channels_last"}
+FEATURES = "features"
+"""The name of the layer before the mechanism."""
+EFFECT = "change of the framed output where a position is set to zero"
+"""What is drawn of a mechanism without a map."""
 
 
 def mechanisms() -> Iterator[Mechanism]:
-    """Yield the mechanisms whose principal layer returns a map, of images of unequal sides too."""
+    """Yield the mechanisms whose principal layer returns a map."""
     for mechanism in MECHANISMS:
-        shapes = [case.shape for case in LAYERS[mechanism.principal].cases]
-        square = all(len(shape) == 3 and shape[0] == shape[1] for shape in shapes)
-        if bool(getattr(layers, mechanism.principal).maps) and not square:
+        if getattr(layers, mechanism.principal).maps:
             yield mechanism
+
+
+def grid(mechanism: Mechanism) -> Pair:
+    """Return the rows and columns of positions at a mechanism."""
+    return SQUARE if "H == W" in mechanism.needs else GRID
 
 
 def main(keys: list[str]) -> None:
     """Make what is missing or older than what it depends on, one process a core."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    outdated = [m.key for m in mechanisms() if m.key in (keys or m.key) and is_outdated(m)]
+    outdated = [m.key for m in MECHANISMS if m.key in (keys or m.key) and is_outdated(m)]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = min(cores or 1, len(outdated))
     if processes < 2:
@@ -88,7 +97,7 @@ def draw(key: str) -> None:
     """Write the picture of a mechanism, the facts of its caption, and its network of maps."""
     mechanism = catalog.get(key)
     model, accuracy = trained(mechanism)
-    picture, what = drawn(model)
+    picture, what = drawn(model, key)
     (FOLDER / f"{key}.png").write_bytes(picture)
     write_for_home(model, key)
     facts = {
@@ -97,15 +106,16 @@ def draw(key: str) -> None:
         "steps": STEPS,
         "parameters": model.count_params(),
         "what": what,
-        **map_networks.export(model, key, (HEIGHT, WIDTH), FOLDER / NETWORKS),
     }
+    if model.get_layer(key).maps:
+        facts |= map_networks.export(model, key, (HEIGHT, WIDTH), FOLDER / NETWORKS)
     (FOLDER / f"{key}.json").write_text(json.dumps(facts))
     print(f"{key}: {accuracy:.1%}, {len(picture) // 1024} kB", flush=True)
 
 
 def write_for_home(model: keras.Model, key: str) -> None:
     """Write the pictures of a mechanism for the home page, and the photograph alone."""
-    image, rows = photograph(PHOTOGRAPHS[0], eight.SIZE), drawings(model, PHOTOGRAPHS[0])
+    image, rows = photograph(PHOTOGRAPHS[0], eight.SIZE), drawings(model, key, PHOTOGRAPHS[0])
     found = [drawing for _, drawing in rows]
     over = [drawing for drawing in found if drawing.kind == "image"] or found
     pictures = {f"{eight.CARDS}/{key}": over[0]}
@@ -163,7 +173,7 @@ def _piece(label: int, top: int, left: int) -> np.ndarray:
 
 def arguments(mechanism: Mechanism) -> dict:
     """Return the arguments of a mechanism in the network."""
-    required = LAYERS[mechanism.principal].required(Size(*GRID, 32))
+    required = LAYERS[mechanism.principal].required(Size(*grid(mechanism), 32))
     classes = {"num_classes": 2} if mechanism.family == "heads" else {}
     return {**mechanism.small, **required, **classes}
 
@@ -172,9 +182,12 @@ def network(mechanism: Mechanism) -> keras.Model:
     """Return two convolutions, the mechanism, and a classifier."""
     keras.utils.set_random_seed(0)
     inputs = x = keras.Input((HEIGHT, WIDTH, 3))
-    for filters in (16, 32):
-        x = keras.layers.Conv2D(filters, 3, 2, "same", use_bias=False, **CHANNELS_LAST)(x)
-        x = keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+    rows, columns = grid(mechanism)
+    last = (HEIGHT // 2 // rows, WIDTH // 2 // columns)
+    for filters, strides, name in ((16, 2, None), (32, last, FEATURES)):
+        x = keras.layers.Conv2D(filters, 3, strides, "same", use_bias=False, **CHANNELS_LAST)(x)
+        x = keras.layers.BatchNormalization(momentum=0.9)(x)
+        x = keras.layers.ReLU(name=name)(x)
     cls = getattr(layers, mechanism.principal)
     options = {"name": mechanism.key, **arguments(mechanism)}
     if mechanism.family == "heads":
@@ -200,16 +213,18 @@ def trained(mechanism: Mechanism) -> tuple[keras.Model, float]:
     return model, accuracy
 
 
-def drawn(model: keras.Model) -> tuple[bytes, list[str]]:
-    """Return the picture of the maps of a trained network, and what it shows."""
-    rows = [row for name in PHOTOGRAPHS for row in drawings(model, name)]
+def drawn(model: keras.Model, key: str) -> tuple[bytes, list[str]]:
+    """Return the picture of what a trained network looks at, and what it shows."""
+    rows = [row for name in PHOTOGRAPHS for row in drawings(model, key, name)]
     what = [map_networks.title(drawing.what) for _, drawing in rows]
     return compressed(figure_of(rows)), list(dict.fromkeys(what))
 
 
-def drawings(model: keras.Model, name: str) -> list[tuple[np.ndarray, Drawing]]:
-    """Return a photograph and how each map of the model is drawn for it."""
+def drawings(model: keras.Model, key: str, name: str) -> list[tuple[np.ndarray, Drawing]]:
+    """Return a photograph and how each map of the model, or an effect, is drawn for it."""
     image = resized(photograph(name), (HEIGHT, WIDTH))
+    if not model.get_layer(key).maps:
+        return [(image, effect(model, key, image, QUERY[name]))]
     ((_, one),) = record(model, image[None]).items()
     rows = []
     for index in range(len(one.each)):
@@ -220,17 +235,44 @@ def drawings(model: keras.Model, name: str) -> list[tuple[np.ndarray, Drawing]]:
     return rows
 
 
+def effect(model: keras.Model, key: str, image: np.ndarray, query: Pair) -> Drawing:
+    """Draw how much the mechanism's output at a pixel depends on each position of its input.
+
+    One position after the other is set to zero. What is drawn is the length of the change of the
+    output, relative to the length of the output. The position of the pixel itself is left out.
+    """
+    layer, features = model.get_layer(key), model.get_layer(FEATURES).output
+    output = layer.output
+    if len(output.shape) == 3:  # tokens
+        output = keras.layers.Reshape((*features.shape[1:3], -1))(output)
+    x = keras.Model(model.input, features).predict(image[None], verbose=0)
+    rows, columns = x.shape[1:3]
+    places = np.arange(rows * columns)
+    erased = np.repeat(x.reshape(1, len(places), -1), 1 + len(places), axis=0)
+    erased[1 + places, places] = 0
+    erased = erased.reshape(-1, *x.shape[1:])
+    row, column = cell_of(query, image.shape[:2], (rows, columns))
+    y = keras.Model(features, output).predict(erased, verbose=0)[:, row, column]
+    change = np.linalg.norm(y[1:] - y[0], axis=-1) / np.linalg.norm(y[0])
+    change = change.reshape(rows, columns)
+    change[row, column] = np.nan
+    return Drawing("image", EFFECT, {"": change}, frame=((row, column), (rows, columns)))
+
+
 def figure_of(rows: list[tuple[np.ndarray, Drawing]]) -> Figure:
-    """Return a figure of a line for each map and photograph, the photograph first."""
-    figure = Figure(figsize=(8, 1.75 * len(rows)), layout="constrained")
-    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    """Return a figure of each map and photograph, a line for each, or two in a line if small."""
+    single = all(one.kind == "image" and len(one.panels) == 1 for _, one in rows)
+    across, columns = (2, 2) if single else (1, 1 + PANELS)
+    lines = -(-len(rows) // across)
+    figure = Figure(figsize=(8, 1.75 * lines), layout="constrained")
+    parts = figure.subfigures(lines, across, squeeze=False).ravel()[: len(rows)]
     for part, (image, drawing) in zip(parts, rows, strict=True):
         part.suptitle(map_networks.title(drawing.what), x=0.01, ha="left", fontsize=8)
         panels = dict(list(drawing.panels.items())[:PANELS])
         if drawing.kind != "image":  # which does not show the photograph
             left, part = part.subfigures(1, 2, width_ratios=(1, PANELS))
             pictures.show_image(left.add_subplot(), image)
-        pictures.DRAW[drawing.kind](part, image, drawing, panels, 1 + PANELS)
+        pictures.DRAW[drawing.kind](part, image, drawing, panels, columns)
     return figure
 
 

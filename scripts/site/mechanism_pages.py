@@ -167,10 +167,7 @@ def measured_errors(mechanism: Mechanism) -> dict[str, float]:
 
 def badge(mechanism: Mechanism) -> str:
     """Return how the vectors were made, and the largest error on each backend, in one line."""
-    known = [
-        f'{BACKENDS[name]} <span class="number">{error:.0e}</span>'
-        for name, error in measured_errors(mechanism).items()
-    ]
+    known = [f"{BACKENDS[name]} {error:.0e}" for name, error in measured_errors(mechanism).items()]
     errors = f" [Verified](#verified): largest error {', '.join(known)}." if known else ""
     return f"{recorded_results.badge(mechanism)}{errors}"
 
@@ -282,21 +279,33 @@ def example(mechanism: Mechanism) -> str:
 
 
 def seen(mechanism: Mechanism) -> str:
-    """Return the picture of `map_pictures.py` and what it shows, "" where there is no map."""
+    """Return the picture of `map_pictures.py` and what it shows, "" where none was made."""
     about = map_pictures.FOLDER / f"{mechanism.key}.json"
     if not about.exists():
         return ""
     facts, name = json.loads(about.read_text()), mechanism.principal
     what = "; ".join(facts["what"])
+    rows, columns = map_pictures.grid(mechanism)
+    network = (
+        f"The layer is part of a network of {facts['parameters']:,} parameters, with two strided "
+        f"convolutions before it, which leave {rows} x {columns} positions, and a classifier after "
+        f"it. The network was trained for {facts['steps']} steps to decide which of the two "
+        "photographs a small piece comes from."
+    )
+    picture = f"![{name} on two photographs: {what}](../maps/{mechanism.key}.png)"
+    photographs = "the two photographs of scikit-learn, china.jpg and flower.jpg"
+    if not layer_class(name).maps:
+        return (
+            f"{picture}\n\n`{name}` returns no attention map. The picture shows instead what "
+            f"its output depends on, for {photographs}. Before the layer, the features of one "
+            "position after the other were set to zero. The colour says how much this changed the "
+            "output of the layer at the framed position, relative to the length of that output. "
+            f"The framed position itself is left out. {network}"
+        )
     return (
-        f"![{name} on two photographs: {what}](../maps/{mechanism.key}.png)\n\n"
-        f"The maps of a trained `{name}` on the two photographs of scikit-learn, china.jpg and "
-        f"flower.jpg: {what}. The layer is part of a network of {facts['parameters']:,} "
-        "parameters, with two convolutions of stride 2 before it and a classifier after it. The "
-        f"network was trained for {facts['steps']} steps to decide which of the two photographs a "
-        "small piece comes from. [Try it on another picture]"
-        f"(../playground.md?mechanism={mechanism.key}), or [draw the maps of your own "
-        "model](../visualize.md): what a layer attends to depends on the task."
+        f"{picture}\n\nThe maps of a trained `{name}` on {photographs}: {what}. {network} [Try it "
+        f"on another picture](../playground.md?mechanism={mechanism.key}), or [draw the maps of "
+        "your own model](../visualize.md): what a layer attends to depends on the task."
     )
 
 
@@ -569,15 +578,15 @@ def every_layer() -> str:
             parameters = (found.trainable_parameters, found.other_parameters)
             counts = (f"{number:,}" for number in (*parameters, found.total_multiply_adds))
             link = f"[`{name}`](mechanisms/{mechanism.key}.md)"
-            rows.append([link, f"`{given}`" if given else "", *counts, *memory])
-    headings = ["Layer", "Arguments", "Trainable parameters", "Statistics", "Multiply-adds"]
-    return table([*headings, "Peak MiB", "Training MiB"], rows, numbers=5)
+            rows.append([link, *counts, *memory, f"`{given}`" if given else ""])
+    headings = ["Layer", "Trainable parameters", "Statistics", "Multiply-adds", "Peak MiB"]
+    return table([*headings, "Training MiB", "Arguments"], rows, numbers=5, after=1)
 
 
 def measured_times(latency: dict) -> str:
     """Return the section on measured times: a chart and its table, in Markdown."""
     names = {mechanism.key: mechanism.name for mechanism in MECHANISMS}
-    backends = list(dict.fromkeys(name for row in latency["rows"] for name in row["times"]))
+    backends = [name for name in BACKENDS if any(name in row["times"] for row in latency["rows"])]
     rows = [
         [
             f"[{names[row['key']]}](mechanisms/{row['key']}.md)",
@@ -597,8 +606,12 @@ def measured_times(latency: dict) -> str:
     shape = " x ".join(map(str, latency["input"]))
     return (
         "## Measured times\n\n"
-        f"Milliseconds of a compiled forward pass and of a training step at {shape}, the median of "
-        f"repeated runs on {latency['machine']}, with {libraries}.\n\n"
+        f"Milliseconds of a forward pass and of a training step, both compiled, at {shape}: the "
+        f"median of repeated runs on {latency['machine']}, with {libraries}. On PyTorch, compiled "
+        "means by `torch.compile`, which compiles a Keras layer in several pieces. On a CPU this "
+        "does not make most layers faster, and it makes some small ones slower. [Against other "
+        "libraries](peers.md) has times of PyTorch without compilation, and `attn compare --eager` "
+        "measures them on your machine.\n\n"
         '<div class="chart" data-chart="latency" data-label="Milliseconds of a forward pass by '
         'multiply-adds, for each backend"></div>\n\n'
         f"{table(['Mechanism', *headings], rows, numbers=len(headings))}"
@@ -623,7 +636,8 @@ def _card(mechanism: Mechanism) -> str:
     }
     data = " ".join(f'data-{name}="{escape(value)}"' for name, value in kinds.items())
     picture = f"{eight.CARDS}/{mechanism.key}.webp"
-    alternative = f"A map of {escape(mechanism.name)}"
+    shows = "A map of" if layer_class(mechanism.principal).maps else "What the output depends on in"
+    alternative = f"{shows} {escape(mechanism.name)}"
     image = f'<img src="maps/{picture}" alt="{alternative}">'
     image = image if (map_pictures.FOLDER / picture).exists() else ""
     return (

@@ -42,7 +42,8 @@ def photographs() -> dict[str, Image.Image]:
 def facts() -> dict[str, dict]:
     """Return what is known of the maps of each mechanism that has one."""
     files = {one.key: map_pictures.FOLDER / f"{one.key}.json" for one in MECHANISMS}
-    return {key: json.loads(file.read_text()) for key, file in files.items() if file.exists()}
+    known = {key: json.loads(file.read_text()) for key, file in files.items() if file.exists()}
+    return {key: one for key, one in known.items() if "views" in one}
 
 
 def sizes() -> dict[str, int]:

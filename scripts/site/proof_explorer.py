@@ -19,14 +19,16 @@ def explorer() -> str:
     """Return the table of all mechanisms, a row for each backend on which they were measured."""
     half, rows = proof.content()["half"], []
     for one in catalog.MECHANISMS:
-        about = [f"[{one.name}](mechanisms/{one.key}.md)", FAMILIES[one.family].title]
-        made, differing = sources(one), f"[What differs](differences.md#{anchor(one)})"
+        link, badge = f"[{one.name}](mechanisms/{one.key}.md)", recorded_results.badge(one)
+        differing = f"[What differs](differences.md#{anchor(one)})"
+        about = [badge, sources(one), differing, FAMILIES[one.family].title]
         for backend in recorded_results.worst(tuple(one.layers)):
             measured = [*errors(one, backend), *half_precision(one, backend, half)]
-            badge = recorded_results.badge(one)
-            rows.append([*about, BACKENDS[backend], badge, *measured, differing, made])
-    titles = ["Mechanism", "Family", "Backend", "Source", "Output", "Gradient", "Training"]
-    return table([*titles, *DTYPES, "Differences", "Repository and commit"], rows, numbers=0)
+            rows.append([link, BACKENDS[backend], *measured, *about])
+    measures = [*map(str.capitalize, KINDS), *DTYPES]
+    others = ["Source", "Repository and commit", "Differences", "Family"]
+    titles = ["Mechanism", "Backend", *measures, *others]
+    return table(titles, rows, numbers=len(measures), after=len(others))
 
 
 def errors(mechanism: Mechanism, backend: str) -> list[str]:

@@ -50,7 +50,7 @@ def cases(names: tuple[str, ...]) -> str:
         given = ", ".join(f"{key}={value!r}" for key, value in meta["config"].items())
         errors = (_largest(row["errors"].get(backend)) for backend in BACKENDS)
         rows.append([*errors, f"`{row['layer']}({given})`", source(meta)])
-    return table([*BACKENDS.values(), "Vector", "Made with"], rows)
+    return table([*BACKENDS.values(), "Vector", "Made with"], rows, len(BACKENDS), after=2)
 
 
 def source(meta: dict) -> str:

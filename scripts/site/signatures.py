@@ -58,8 +58,8 @@ def arguments(text: str, parameters: list[inspect.Parameter]) -> str:
     for names, meaning in zip(pieces[1::2], pieces[2::2], strict=True):
         given = [known[name.strip("* ")] for name in names.split(",")]
         shown = ", ".join(f"`{name.strip()}`" for name in names.split(","))
-        rows.append([shown, annotation(given[0]), default(given[0]), " ".join(meaning.split())])
-    return table(["Argument", "Type", "Default", "Meaning"], rows)
+        rows.append([shown, " ".join(meaning.split()), annotation(given[0]), default(given[0])])
+    return table(["Argument", "Meaning", "Type", "Default"], rows)
 
 
 def annotation(parameter: inspect.Parameter) -> str:

@@ -5,15 +5,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0) -> str:
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], numbers: int = 0, after: int = 0
+) -> str:
     """Return a table in Markdown.
 
     Args:
         headings: The titles of the columns.
         rows: The cells, row by row.
         numbers: How many of the last columns hold numbers, which are set to the right.
+        after: How many columns without numbers come after these.
     """
-    rule = ["---"] * (len(headings) - numbers) + ["--:"] * numbers
+    before = len(headings) - numbers - after
+    rule = ["---"] * before + ["--:"] * numbers + ["---"] * after
     lines = [" | ".join(map(str, row)) for row in (headings, *rows)]
     return "\n".join([f"| {lines[0]} |", f"|{'|'.join(rule)}|", *(f"| {li} |" for li in lines[1:])])
 

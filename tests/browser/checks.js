@@ -28,13 +28,15 @@ globalThis.checks = {
     }).map((one) => `clipped: ${beginning(one)}`);
   },
 
-  // Identifiers that are broken over two lines.
+  // Identifiers, and numbers such as 1e-5, that are broken over two lines.
   broken() {
-    const found = [];
-    for (const code of document.querySelectorAll("article :not(pre) > code")) {
-      const walk = document.createTreeWalker(code, NodeFilter.SHOW_TEXT);
+    const found = [], identifier = /[A-Za-z_]\w{2,}/g, number = /\d[\d.]*e-\d+/g;
+    const texts = [...document.querySelectorAll("article :not(pre) > code")]
+      .map((code) => [code, identifier]);
+    for (const [whole, words] of [...texts, [document.querySelector("article"), number]]) {
+      const walk = document.createTreeWalker(whole, NodeFilter.SHOW_TEXT);
       while (walk.nextNode()) {
-        for (const word of walk.currentNode.data.matchAll(/[A-Za-z_]\w{2,}/g)) {
+        for (const word of walk.currentNode.data.matchAll(words)) {
           const range = document.createRange();
           range.setStart(walk.currentNode, word.index);
           range.setEnd(walk.currentNode, word.index + word[0].length);

@@ -125,6 +125,17 @@ def test_numbers(playing):
     assert playing.page.evaluate(script, [view, list(range(20)), None, 1]) == [13, 14, 15]
 
 
+def test_corner_of_a_square_map(window):
+    """The number in the frame is one of the map, also where that has other rows and columns."""
+    opened(window(), query="?mechanism=agent")
+    assert MECHANISMS["agent"]["views"][0]["shape"][1] < COLUMNS
+    photograph = window().page.locator("canvas[tabindex]").first
+    box = photograph.bounding_box()
+    photograph.hover(position={"x": box["width"] - 2, "y": box["height"] - 2})
+    assert re.search(r"\d in the frame\.$", said(window())[0])
+    assert not window().errors
+
+
 def test_pointer(window):
     """The frame follows the pointer in both photographs, and so do the numbers."""
     opened(window())

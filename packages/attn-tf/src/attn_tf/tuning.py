@@ -73,8 +73,8 @@ def tune(
         verbose: Whether to print the table.
 
     Returns:
-        A `Tuning`: the settings, their values now, and the reason for each. If a setting could not
-        be changed, the reason says so.
+        A `Tuning` of the settings, their values now, and the reason for each. If a setting could
+        not be changed, the reason says so.
 
     Raises:
         ValueError: If an argument is not as described.

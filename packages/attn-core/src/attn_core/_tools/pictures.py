@@ -67,7 +67,7 @@ def visualize(
             `keras.config.image_data_format()`.
 
     Returns:
-        A `matplotlib.figure.Figure`: `figure.savefig("maps.png")`.
+        A `matplotlib.figure.Figure`, which `figure.savefig("maps.png")` writes to a file.
 
     Raises:
         ValueError: If `image` is not an image, there is no such layer, head or query, or no layer

@@ -131,11 +131,11 @@ def profile(
     training: bool = True,
     seconds: float = 1.0,
 ) -> Profile:
-    """Count parameters and multiply-adds, estimate memory, measure time.
+    r"""Count parameters and multiply-adds, estimate memory, measure time.
 
     These operations are counted as multiply-adds: matrix products (also those of attention),
-    convolutions, Fourier transforms (2 n log2 n for n complex points, half of it for real points),
-    and elementwise products whose results are only added up, as in local attention. Other
+    convolutions, Fourier transforms ($2 n \log_2 n$ for n complex points, half of it for real
+    points), and elementwise products whose results are only added up, as in local attention. Other
     elementwise operations (also the products with gates), activations, softmax, norms, pooling,
     resizing, and what is computed only from weights are not counted. The numbers are the same on
     all backends.
@@ -160,7 +160,8 @@ def profile(
         seconds: How long to repeat each measurement; there are at least 5 runs.
 
     Returns:
-        A `Profile`: print it, read its attributes, or call `as_dict()`.
+        A `Profile`, which can be printed. Its attributes hold the numbers, and `as_dict()` returns
+        them as a dictionary.
 
     Raises:
         ValueError: If an argument is not as described, or the layer does not take such an input.

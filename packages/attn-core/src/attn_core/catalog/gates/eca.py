@@ -19,8 +19,8 @@ RECORD = Mechanism(
     },
     input="image",
     summary=(
-        "Rescales each channel by a weight computed from the means of this and of neighbouring "
-        "channels."
+        "Rescales each channel by a weight computed from the means of the channel and of its "
+        "neighbours."
     ),
     title="ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks",
     authors="Wang, Wu, Zhu, Li, Zuo, Hu",

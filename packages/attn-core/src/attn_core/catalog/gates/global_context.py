@@ -24,8 +24,8 @@ RECORD = Mechanism(
     },
     input="image",
     summary=(
-        "Computes one weighted mean of the image by a softmax over positions, and adds it, "
-        "transformed, to every position."
+        "Computes one weighted mean of all positions, and adds it to every position after two "
+        "dense layers."
     ),
     title="GCNet: Non-Local Networks Meet Squeeze-Excitation Networks and Beyond",
     authors="Cao, Xu, Lin, Wei, Hu",

@@ -23,8 +23,8 @@ RECORD = Mechanism(
     },
     input="image",
     summary=(
-        "Turns the context of each position into a small matrix, and multiplies its query by this "
-        "matrix."
+        "Computes a small matrix from the context of each position, and multiplies the query of "
+        "the position by it."
     ),
     title="LambdaNetworks: Modeling Long-Range Interactions Without Attention",
     authors="Bello",

@@ -18,8 +18,8 @@ RECORD = Mechanism(
     },
     input="image",
     summary=(
-        "Shifts groups of channels by one pixel in four directions, and weights three versions of "
-        "the image."
+        "Shifts groups of channels by one pixel in four directions, and adds three versions of the "
+        "image with weights."
     ),
     title="S2-MLPv2: Improved Spatial-Shift MLP Architecture for Vision",
     authors="Yu, Li, Cai, Sun, Li",

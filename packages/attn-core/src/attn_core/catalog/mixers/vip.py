@@ -29,9 +29,9 @@ RECORD = Mechanism(
     reference="houqb/VisionPermutator",
     aliases=("vision permutator", "permute-mlp"),
     use=(
-        "It mixes the height and the width separately, so the positions on the other axis are "
-        "kept, which plain token mixing loses. Use it in networks without attention, at a fixed "
-        "image size."
+        "It mixes along the height and along the width separately, and so keeps the position on "
+        "the other axis, which plain token mixing loses. Use it in networks without attention, at "
+        "a fixed image size."
     ),
     flow=(
         "x -> mix along H -> weighted sum -> dense to C -> y",

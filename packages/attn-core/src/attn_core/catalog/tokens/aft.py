@@ -56,7 +56,7 @@ RECORD = Mechanism(
     },
     input="token",
     summary=(
-        "Averages the values with weights, for each channel, computed from keys and learned "
+        "Averages the values; the weights are computed for each channel from keys and learned "
         "position biases."
     ),
     title="An Attention Free Transformer",

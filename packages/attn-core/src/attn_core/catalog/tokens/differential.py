@@ -44,8 +44,8 @@ RECORD = Mechanism(
     },
     input="token",
     summary=(
-        "Subtracts a second softmax map from the first in each head, so that noise which both "
-        "contain cancels."
+        "In each head, subtracts a second softmax map from the first, so that noise in both maps "
+        "cancels."
     ),
     title="Differential Transformer",
     authors="Ye, Dong, Xia, Sun, Zhu, Huang, Wei",

@@ -28,8 +28,8 @@ RECORD = Mechanism(
     },
     input="image or token",
     summary=(
-        "Computes one score for each token, and from the weighted sum of all tokens a context "
-        "vector for them."
+        "Computes a score for each token; the weighted sum of all tokens is a context vector, "
+        "which rescales each of them."
     ),
     title="Separable Self-attention for Mobile Vision Transformers",
     authors="Mehta, Rastegari",

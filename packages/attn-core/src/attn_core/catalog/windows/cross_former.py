@@ -25,7 +25,7 @@ RECORD = Mechanism(
         ),
     },
     input="image",
-    summary="Positions attend to each other in groups, either of near or of distant positions.",
+    summary="Positions attend to each other in groups of either neighbouring or distant positions.",
     title=("CrossFormer: A Versatile Vision Transformer Hinging on Cross-scale Attention"),
     authors="Wang, Yao, Chen, Lin, Cai, He, Liu",
     year=2021,

@@ -55,9 +55,9 @@ class ECAAttention(ImageLayer):
         arXiv:1910.03151. The outputs are the same as those of BangguWu/ECANet `eca_layer`.
 
     Differs from the paper:
-        The text of the paper takes the nearest odd number; its listing rounds as here. The default
-        of the released `eca_layer` is `kernel_size=3`. The External-Attention collections have the
-        same default, and their convolution has a bias.
+        The text of the paper takes the nearest odd number; its listing rounds as this layer does.
+        The default of the released `eca_layer` is `kernel_size=3`. The External-Attention
+        collections have the same default, and their convolution has a bias.
     """
 
     spatial_axes = ANY_SPACE

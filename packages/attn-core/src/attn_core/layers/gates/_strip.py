@@ -66,7 +66,7 @@ class StripAttention(ImageLayer):
         those of efficient local attention, arXiv:2403.01123, without its norms.
 
     Differs from the paper:
-        There is none.
+        There is no difference.
     """
 
     maps: ClassVar[tuple[Map, ...]] = (Gate(),)

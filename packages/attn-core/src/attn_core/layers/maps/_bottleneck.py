@@ -32,15 +32,15 @@ class BottleneckSelfAttention(ImageLayer):
     q, k and v are linear maps of the pixels. Queries and keys of a head have d channels, its values
     `output_dim / num_heads`; the outputs of the heads are concatenated, without a further linear
     map. The heads share the vectors r, which are initialised from a normal distribution with a
-    standard deviation of 1 / sqrt(d).
+    standard deviation of $1 / \sqrt{d}$.
 
     Args:
         num_heads: Number of heads; divides `output_dim`.
-        key_dim: Width d of the queries and keys of a head; `None` = `output_dim`, rounded to a
-            multiple of 8, // num_heads.
+        key_dim: Width d of the queries and keys of a head; `None` = output_dim //
+            num_heads, where output_dim is first rounded to a multiple of 8.
         output_dim: Number of output channels; `None` = C.
         qkv_bias: Whether queries, keys and values have biases.
-        scale_pos_embed: Whether the scores of the offsets are also divided by sqrt(d).
+        scale_pos_embed: Whether the scores of the offsets are also divided by $\sqrt{d}$.
         **kwargs: `data_format` and Keras' own layer arguments.
 
     Call arguments:
@@ -66,7 +66,7 @@ class BottleneckSelfAttention(ImageLayer):
         `BottleneckAttn`, stride 1.
 
     Differs from the paper:
-        The paper divides all scores by sqrt(d). As in the reference, those of the offsets are
+        The paper divides all scores by $\sqrt{d}$. As in the reference, those of the offsets are
         divided only with `scale_pos_embed`, and the default `key_dim` is computed from a multiple
         of 8. With stride 2 the reference averages 2 x 2 pixels of the output; for this, add a
         `keras.layers.AveragePooling2D`.

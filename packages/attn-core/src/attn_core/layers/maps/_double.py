@@ -19,7 +19,7 @@ class DoubleAttention(ImageLayer):
     r"""Double attention: gathers global features, and distributes them to all positions.
 
     The first attention reduces all positions to `num_maps` global features; the second computes for
-    every position a weighted sum of these features. The cost of both grows with N, not with N^2:
+    every position a weighted sum of these features. The cost of both grows with N, not with $N^2$:
 
     $$Z = \mathrm{softmax}_m(V)\,G, \quad G = \mathrm{softmax}_n(B)^\top A, \quad
     y = Z W_r + b_r$$

@@ -46,8 +46,8 @@ class LambdaAttention(ImageLayer):
 
     Args:
         num_heads: Number of heads; divides C.
-        key_dim: Number of channels of the keys, and of a head's queries; `None` = C, rounded to a
-            multiple of 8, // num_heads.
+        key_dim: Number of channels of the keys, and of a head's queries; `None` = C //
+            num_heads, where C is first rounded to a multiple of 8.
         kernel_size: Odd size of the region around a position; `None` = the whole image.
         qkv_bias: Whether queries, keys and values have biases.
         **kwargs: `data_format` and Keras' own layer arguments.

@@ -33,7 +33,7 @@ class RelativeSelfAttention(ImageLayer):
 
     Args:
         num_heads: Number of heads.
-        key_dim: Width of the queries, keys and values of each head.
+        key_dim: Width d of the queries, keys and values of each head.
         output_dim: Number of output channels; `None` = C.
         qkv_bias: Whether the map to queries, keys and values has biases.
         dropout: Rate of dropout on the attention map.
@@ -63,7 +63,7 @@ class RelativeSelfAttention(ImageLayer):
         `RelPosBias`, because the authors released no code.
 
     Differs from the paper:
-        The scores are divided by sqrt(key_dim), which the paper's formula leaves out. timm's
+        The scores are divided by $\sqrt{d}$, which the paper's formula leaves out. timm's
         `bias=False` also leaves out the bias of the output map: here `qkv_bias=False` keeps it, and
         loading such a checkpoint sets it to zero. The External-Attention collection in PyTorch has
         no relative attention in its CoAtNet; the class of the one in TensorFlow is empty.

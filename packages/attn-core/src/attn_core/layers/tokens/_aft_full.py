@@ -27,14 +27,14 @@ class AFTFull(AttentionFreeLayer, TokenLayer):
 
     q, k and v are linear maps of the tokens with biases, and so is the projection of y, if there is
     one. As \(\exp(k + w) = \exp(k) \exp(w)\), both sums are one matrix product: memory is
-    O(N^2 + N C), time O(N^2 C).
+    $O(N^2 + N C)$, time $O(N^2 C)$.
 
     Args:
         max_length: Largest number of tokens; shorter inputs use the first rows and columns of w.
         hidden_dim: Width of query, key and value; `None` = C.
         output_dim: Width of the output projection; `None` = no projection.
-        factorize: Rank r of w = u v^T, with u and v of shape `(max_length, r)`; `None` = w is one
-            matrix.
+        factorize: Rank r of $w = u v^\top$, with u and v of shape `(max_length, r)`; `None` = w is
+            one matrix.
         **kwargs: Keras' own layer arguments.
 
     Call arguments:

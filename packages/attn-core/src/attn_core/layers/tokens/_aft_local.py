@@ -26,8 +26,8 @@ class AFTLocal(AFTFull):
         window_size: Positions at this distance or further have no bias.
         hidden_dim: Width of query, key and value; `None` = C.
         output_dim: Width of the output projection; `None` = no projection.
-        factorize: Rank r of w = u v^T, with u and v of shape `(max_length, r)`; `None` = w is one
-            matrix.
+        factorize: Rank r of $w = u v^\top$, with u and v of shape `(max_length, r)`; `None` = w is
+            one matrix.
         **kwargs: Keras' own layer arguments.
 
     Call arguments:

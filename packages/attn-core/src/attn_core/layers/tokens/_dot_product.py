@@ -27,7 +27,7 @@ class ScaledDotProductAttention(QueryLayer):
 
     Args:
         num_heads: Number of heads H.
-        key_dim: Width d_k of a head's queries and keys; `None` = C // num_heads.
+        key_dim: Width $d_k$ of a head's queries and keys; `None` = C // num_heads.
         value_dim: Width of a head's values; `None` = `key_dim`.
         output_dim: Width of the output; `None` = C, the width of the query.
         use_bias: Whether the four projections have biases.
@@ -42,7 +42,7 @@ class ScaledDotProductAttention(QueryLayer):
             `(B, nq, nk)` or `(B, 1 or num_heads, nq, nk)`. If a query may attend to no key, its
             output is the bias of the output projection.
         attention_weights: Factors by which the scaled dot products are multiplied before the mask
-            is applied; their shape is as that of `attention_mask`.
+            is applied; their shape is one of those of `attention_mask`.
         mask: The same as `query_mask`; Keras sets it if the query is the only input.
         query_mask: True for real queries, False for padding, `(B, nq)`. Keras sets this mask and
             the next two if the inputs have masks, for example after an `Embedding` with

@@ -33,7 +33,7 @@ class ExternalAttention(TokenLayer):
     Args:
         memory_size: Number of memory slots S.
         num_heads: Number of heads before the expansion; a head is C / num_heads wide.
-        expansion: Factor by which x is widened, and the number of heads multiplied.
+        expansion: Factor by which the width of x and the number of heads are multiplied.
         output_dim: Width of the output; `None` = C.
         use_bias: Whether all linear maps have biases.
         dropout: Rate of dropout on the attention map.

@@ -50,7 +50,7 @@ class MUSEAttention(QueryLayer):
             `(B, 1 or num_heads, N, N)`. It only affects the attention, not the convolutions. If a
             query may attend to no key, the attention gives zeros for it.
         attention_weights: Factors by which the scaled dot products are multiplied before the mask
-            is applied; their shape is as that of `attention_mask`.
+            is applied; their shape is one of those of `attention_mask`.
         mask: The same as `query_mask`; Keras sets it if the query is the only input.
         query_mask: True for real queries, False for padding, `(B, nq)`. Keras sets this mask and
             the next two if the inputs have masks, for example after an `Embedding` with

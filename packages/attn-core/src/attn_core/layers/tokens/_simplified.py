@@ -39,7 +39,7 @@ class SimplifiedScaledDotProductAttention(QueryLayer):
             `(B, nq, nk)` or `(B, 1 or num_heads, nq, nk)`. If a query may attend to no key, its
             output is the bias of the output projection.
         attention_weights: Factors by which the scaled dot products are multiplied before the mask
-            is applied; their shape is as that of `attention_mask`.
+            is applied; their shape is one of those of `attention_mask`.
         mask: The same as `query_mask`; Keras sets it if the query is the only input.
         query_mask: True for real queries, False for padding, `(B, nq)`. Keras sets this mask and
             the next two if the inputs have masks, for example after an `Embedding` with

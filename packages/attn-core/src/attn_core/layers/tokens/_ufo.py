@@ -44,8 +44,9 @@ class UFOAttention(QueryLayer):
         value_dim: Width of a head's values; `None` = `key_dim`.
         output_dim: Width of the output; `None` = C, the width of the query.
         use_bias: Whether the four projections have biases.
-        norm_axis: "key" normalises each column of K^T V, over the key features, so that the output
-            consists of cosine similarities; "value" normalises each row, over the value features.
+        norm_axis: "key" normalises each column of $K^\top V$, over the key features, so that the
+            output consists of cosine similarities; "value" normalises each row, over the value
+            features.
         dropout: Rate of dropout on the output.
         **kwargs: Keras' own layer arguments.
 
@@ -79,9 +80,9 @@ class UFOAttention(QueryLayer):
 
     Differs from the paper:
         Zero vectors stay zero; the paper's XNorm divides by zero there. The PyTorch collection
-        normalises K^T V over its last axis (`norm_axis="value"`), initialises gamma with random
-        numbers (here with ones) and never applies its dropout; the TensorFlow collection has no
-        such layer.
+        normalises $K^\top V$ over its last axis (`norm_axis="value"`), initialises gamma with
+        random numbers (here with ones) and never applies its dropout; the TensorFlow collection has
+        no such layer.
     """
 
     split = {"query": "heads", "key": "heads", "value": "heads", "project": "head inputs"}

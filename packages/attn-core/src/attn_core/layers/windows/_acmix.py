@@ -63,7 +63,7 @@ class ACmix(ImageLayer):
         `ResNet/test_bottleneck.py` `ACmix`.
 
     Differs from the paper:
-        Only as in the released code. There, the channels of the attention are in the order of the
+        As in the released code, the channels of the attention are in the order of the
         heads, while those of the convolution are in the order of the channels within a head; the
         two are added without a reordering.
     """

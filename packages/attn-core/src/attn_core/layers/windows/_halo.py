@@ -46,7 +46,7 @@ class HaloAttention(ImageLayer):
     For a pixel in row i of the window and a query in row j of the block, both counted from 0, the
     layer uses entry i - j + w - 1 of the table of rows (so the first 2h entries are not used); the
     same holds for columns. The tables are initialised from a truncated normal distribution with a
-    standard deviation of 1 / sqrt(d).
+    standard deviation of $1 / \sqrt{d}$.
 
     Args:
         block_size: Side b of the blocks; divides H and W.
@@ -55,7 +55,8 @@ class HaloAttention(ImageLayer):
         key_dim: Width d of the queries and keys of a head; `None` = output_dim // num_heads.
         output_dim: Number of output channels; `None` = C.
         qkv_bias: Whether queries, keys and values have biases.
-        scale_pos_embed: Whether the scores of the relative positions are also divided by sqrt(d).
+        scale_pos_embed: Whether the scores of the relative positions are also divided by
+            $\sqrt{d}$.
         strides: With 2, only every second pixel of rows and columns is a query, and the output has
             half the height and width; it divides `block_size`.
         mask_padding: Whether to exclude the part of the halo that is outside the image. Otherwise
@@ -91,8 +92,8 @@ class HaloAttention(ImageLayer):
 
     Differs from the paper:
         The authors released no code. As in the reference, the relative positions are divided by
-        sqrt(d) only with `scale_pos_embed`, and without `mask_padding` the zeros outside the image
-        are part of the softmax. The reference rounds the default `key_dim` * `num_heads` to a
+        $\sqrt{d}$ only with `scale_pos_embed`, and without `mask_padding` the zeros outside the
+        image are part of the softmax. The reference rounds the default `key_dim` * `num_heads` to a
         multiple of 8; here it is `output_dim`. In xmu-xiaoma666's collection the mask is inverted:
         a block at the border attends only to the padding, and a block inside averages all values.
     """

@@ -60,11 +60,12 @@ class OutlookAttention(ImageLayer):
         arXiv:2106.13112. The outputs are the same as those of sail-sg/volo `OutlookAttention`.
 
     Differs from the paper:
-        As in the released code, the scores are divided by sqrt(d), and with `strides` above one the
-        maps are predicted from pooled pixels; the paper has neither. Another revision of that code
-        replaces the sum over windows at stride 1 by another formula; here the paper's formula is
-        used at all strides. xmu-xiaoma666's collection exchanges padding, dilation and stride, so
-        it only agrees at kernel size 3 and stride 1; its TensorFlow port does not add the windows.
+        As in the released code, the scores are divided by $\sqrt{d}$, and with `strides` above one
+        the maps are predicted from pooled pixels; the paper has neither. Another revision of that
+        code replaces the sum over windows at stride 1 by another formula; here the paper's formula
+        is used at all strides. xmu-xiaoma666's collection exchanges padding, dilation and stride,
+        so it only agrees at kernel size 3 and stride 1; its TensorFlow port does not add the
+        windows.
     """
 
     maps = (Windows(),)

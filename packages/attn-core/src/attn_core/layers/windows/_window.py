@@ -40,8 +40,8 @@ class WindowAttention(ImageLayer):
     except with a shift, when it is -100 if p and n come from opposite sides of the image.
 
     Args:
-        window_size: Side s of the windows. If height or width of the image are not larger than this
-            when the layer is built, s is the smaller of the two, and there is no shift.
+        window_size: Side s of the windows. If the height or the width of the image is not larger
+            than this when the layer is built, s is the shorter side, and there is no shift.
         shift_size: Number of pixels by which the image is rolled; less than `window_size`. In the
             paper's networks it is alternately 0 and `window_size // 2`.
         num_heads: Number of heads; divides C.
