@@ -5,11 +5,24 @@ import re
 
 import keras
 import pytest
+from attn_core import catalog
 
 from scripts.checks import exports
 
 TABLE = json.loads(exports.TABLE.read_text())
 CASES = exports.first_cases()
+JAX_LAYERS = {
+    cell["layer"]: cell["dynamic"]
+    for cell in TABLE["cells"]
+    if (cell["backend"], cell["format"], cell["works"]) == ("jax", "saved_model", True)
+    if cell["layer"] in catalog.LAYERS
+}
+"""The layers that JAX exports to a SavedModel, and what is dynamic there."""
+JAX_ONNX = {
+    (cell["layer"], cell["dynamic"])
+    for cell in TABLE["cells"]
+    if (cell["backend"], cell["format"], cell["works"]) == ("jax", "onnx", True)
+}
 
 
 def cell_id(cell) -> str:
@@ -67,3 +80,44 @@ def test_saved_model_with_dynamic_sizes(layer):
         difference, why = exports.attempt(layer, "saved_model", dynamic)
         assert why == ""
         assert difference <= exports.BOUND
+
+
+def operations(jaxpr):
+    """Yield all operations of a trace, with those inside of others."""
+    from jax.extend.core import jaxprs_in_params
+
+    for operation in jaxpr.eqns:
+        yield operation
+        for inner in jaxprs_in_params(operation.params):
+            yield from operations(inner)
+
+
+@pytest.mark.every_backend
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="JAX traces lengths as symbols")
+@pytest.mark.parametrize("layer", JAX_LAYERS)
+def test_trace_for_exporters(layer):
+    """What the table says to be dynamic is a symbol; there is nothing that a converter refuses.
+
+    jax2onnx knows no operation of ours, TensorFlow reads StableHLO alone. jax2onnx joins axes of
+    unknown lengths, but does not cut them again.
+    """
+    import jax
+
+    case, dynamic = CASES[layer], JAX_LAYERS[layer]
+    size = case.shape[1:] if dynamic == "batch" else (*[None] * len(case.other), case.shape[-1])
+    built = case.make(**({"data_format": "channels_last"} if case.is_image else {}))
+    built.build((None, *size))
+    symbols = ("b", *(n or "hw"[axis] for axis, n in enumerate(size)))
+    shape = jax.export.symbolic_shape(", ".join(map(str, symbols)))
+    given = jax.ShapeDtypeStruct(shape, "float32")
+    trace = jax.jit(lambda x: built(x))
+    for operation in operations(trace.trace(given).jaxpr.jaxpr):
+        assert not operation.primitive.name.startswith("attn_core")
+        if operation.primitive.name == "reshape" and (layer, dynamic) in JAX_ONNX:
+            before, after = operation.invars[0].aval.shape, operation.params["new_sizes"]
+            joined = {str(n) for n in before if re.search("[bhw].*[bhw]", str(n))}
+            assert joined <= set(map(str, after))
+    lowered = jax.export.export(trace)(given).mlir_module()
+    assert set(re.findall(r'= "?([a-z_]+)\.[a-z_]+', lowered)) == {"stablehlo"}
+    assert "stablehlo.composite" not in lowered
+    assert set(re.findall(r"custom_call @(\w+)", lowered)) <= {"shape_assertion"}
