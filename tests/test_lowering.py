@@ -3,7 +3,16 @@
 import keras
 import numpy as np
 import pytest
-from attn_core._ops import activations, attention, convolution, groups, lowering, precision, spectra
+from attn_core._ops import (
+    activations,
+    attention,
+    convolution,
+    groups,
+    lowering,
+    pooling,
+    precision,
+    spectra,
+)
 from attn_core._ops.convolution import conv2d
 from attn_core._ops.maxima import maximum
 from attn_core.layers import LambdaAttention, _normalization
@@ -571,3 +580,14 @@ def test_processors(monkeypatch):
     ):
         monkeypatch.setattr(lowering, "_processor", lambda words=words: words)
         assert decide() == expected
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's own kernels")
+@pytest.mark.parametrize(("size", "strides"), [(2, 2), (3, 2)])
+def test_average_pool(size, strides):
+    """It is that of Keras, and the result has its channels last in memory too."""
+    x = ops.convert_to_tensor(draw(2, 7, 6, 5))
+    pooled = pooling.average_pool(x, size, strides)
+    expected = ops.average_pool(x, size, strides, "valid", "channels_last")
+    np.testing.assert_allclose(pooled, expected, atol=1e-6)
+    assert pooled.is_contiguous()

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.peers import cases, modules, results, turns
 from scripts.site import peer_times
+from scripts.site.recorded_results import BACKENDS
 
 CASES = cases.CASES
 BUILT_HERE = [case for case in CASES.values() if case.library in ("torch", "keras")]
@@ -151,6 +152,26 @@ def test_page(monkeypatch, tmp_path):
     row = "| `SEAttention` | 8x14x14x256 | 1 | 0.25 (4.00) |  |"
     assert f"{row} 2 (0.50) | 1e-07 | `timm.layers.SEModule` |" in page
     assert (tmp_path / peer_times.PICTURE).stat().st_size > 1000
+
+
+def test_page_of_the_authors(monkeypatch, tmp_path):
+    """A mechanism that the library did not have before has no times of then, and its own means."""
+    times = {"ms": 1.0, "now": dict.fromkeys(BACKENDS, 0.5)}
+    old = {"layer": "SEAttention", "arguments": {}, "peer": "timm"} | times
+    new = {"layer": "SimAM", "arguments": {"epsilon": 0.1}, "peer": "timm"} | times
+    rows = [old | {"before": dict.fromkeys(BACKENDS, 2.0)}, new | {"ms": 0.25}]
+    every = [row | {"step": step} for step in results.STEPS for row in rows]
+    monkeypatch.setattr(peer_times, "AUTHORS", tmp_path / "authors.json")
+    peer_times.AUTHORS.write_text(json.dumps(MEASURED | {"rows": every}))
+    page = peer_times.against_authors()
+    for title in peer_times.TITLES.values():
+        for group, mean, below in (("before", 0.5, 1), ("now", 2, 0), ("new mechanisms", 0.5, 1)):
+            cells = " | ".join([f"{mean:.2f} ({below})"] * 4)
+            assert f"| {title}, {group} | {cells} |" in page
+    cells = " | ".join(["0.5 (2.00)"] * 3)
+    assert f"| `SEAttention` | 1 | {cells} | 0.50 | 2.00 | timm |" in page
+    cells = " | ".join(["0.5 (0.50)"] * 3)
+    assert f"| `SimAM(epsilon=0.1)` | 0.25 | {cells} |  | 0.50 | timm |" in page
 
 
 def test_the_kept_file_is_of_the_cases():

@@ -103,18 +103,22 @@ def against_authors() -> str:
         "module does not run on a CPU or was not released, the peer is that of timm, of PyTorch or "
         "of a collection; those marked * compute something else of about the same size. A training "
         "step is the forward pass and all gradients. Before is this library of 2026-11-23, "
-        f"measured in the same run. The machine: {measured['machine']}, with {libraries}.",
+        "measured in the same run; mechanisms without a time from before were measured later. "
+        f"The machine: {measured['machine']}, with {libraries}.",
     ]
     headings = ["Geometric mean (below 1)", *BACKENDS.values(), "Best of the three"]
     lines = []
     for step in STEPS:
         rows = [row for row in measured["rows"] if row["step"] == step]
-        for version in ("before", "now"):
-            ratios = [quotients(row, version) for row in rows]
+        old, new = ([r for r in rows if ("before" in r) is known] for known in (True, False))
+        groups = {"before": old, "now": old, "new mechanisms": new}
+        for title, group in groups.items():
+            ratios = [quotients(row, "before" if title == "before" else "now") for row in group]
             kinds = [[one[backend] for one in ratios] for backend in BACKENDS]
             kinds.append([max(one.values()) for one in ratios])
-            cells = [f"{geometric_mean(k):.2f} ({sum(r < 1 for r in k)})" for k in kinds]
-            lines.append([f"{TITLES[step]}, {version}", *cells])
+            cells = [f"{geometric_mean(k):.2f} ({sum(r < 1 for r in k)})" for k in kinds if k]
+            if cells:
+                lines.append([f"{TITLES[step]}, {title}", *cells])
     parts.append(table(headings, lines, numbers=len(BACKENDS) + 1))
     for step in STEPS:
         lines = []
@@ -122,8 +126,13 @@ def against_authors() -> str:
             if row["step"] == step:
                 now = quotients(row, "now")
                 times = [f"{row['now'][one]:.3g} ({now[one]:.2f})" for one in BACKENDS]
-                best = [f"{max(quotients(row, v).values()):.2f}" for v in ("before", "now")]
-                lines.append([f"`{row['layer']}`", f"{row['ms']:.3g}", *times, *best, row["peer"]])
+                best = [
+                    f"{max(quotients(row, v).values()):.2f}" if v in row else ""
+                    for v in ("before", "now")
+                ]
+                given = ", ".join(f"{name}={value}" for name, value in row["arguments"].items())
+                ours = f"`{row['layer']}({given})`" if given else f"`{row['layer']}`"
+                lines.append([ours, f"{row['ms']:.3g}", *times, *best, row["peer"]])
         headings = ["Layer", "Peer, ms", *BACKENDS.values(), "Best, before", "Best, now", "Peer"]
         parts += [f"### {TITLES[step]}, against the authors", table(headings, lines, 6, after=1)]
     return "\n\n".join(parts)

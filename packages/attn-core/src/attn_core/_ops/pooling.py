@@ -1,8 +1,20 @@
-"""Poolings that halve height and width, both even."""
+"""Poolings of images, `(B, H, W, C)`, without padding."""
 
+import keras
 from keras import ops
 
+from attn_core._ops.lowering import on_torch
 from attn_core._typing import Tensor
+
+if keras.config.backend() == "torch":
+    from attn_core._ops import kernels_torch
+
+
+def average_pool(x: Tensor, size: int, strides: int) -> Tensor:
+    """Return the means of square windows; what does not fill a window is dropped."""
+    if on_torch():
+        return kernels_torch.average_pool(ops.convert_to_tensor(x), size, strides)
+    return ops.average_pool(x, size, strides, "valid", "channels_last")
 
 
 def halve(x: Tensor, pooling: str = "avg") -> Tensor:
@@ -16,4 +28,4 @@ def halve(x: Tensor, pooling: str = "avg") -> Tensor:
     if pooling == "max":
         x = ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)), constant_values=float("-inf"))
         return ops.max_pool(x, 3, 2, "valid", "channels_last")
-    return ops.average_pool(x, 2, 2, "valid", "channels_last")
+    return average_pool(x, 2, 2)

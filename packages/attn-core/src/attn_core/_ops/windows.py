@@ -12,6 +12,7 @@ from keras import ops
 from attn_core._ops.convolution import pad_image
 from attn_core._ops.eager import reshape
 from attn_core._ops.entries import take
+from attn_core._ops.pooling import average_pool
 from attn_core._ops.precision import upcast
 from attn_core._typing import Tensor
 
@@ -163,7 +164,7 @@ def mean_pool(x: Tensor, size: int) -> Tensor:
 
     def pool(x: Tensor) -> Tensor:
         x = ops.pad(x, ((0, 0), (0, size - 1), (0, size - 1), (0, 0)))
-        return ops.average_pool(x, size, size, "valid", "channels_last")
+        return average_pool(x, size, size)
 
     exact = upcast(x)
     inside = pool(ops.ones_like(exact[:1, :, :, :1]))

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
+from attn_core._ops.pooling import average_pool
 from attn_core._ops.precision import mean
 from attn_core._typing import (
     ImageArguments,
@@ -118,7 +119,7 @@ class ParNetTransition(Block):
         """Return the sum of the two convolutions."""
         spatial = self.spatial_norm(self.spatial(x), training=training)
         if self.strides == 2:
-            x = ops.average_pool(x, 2, 2, "valid", "channels_last")
+            x = average_pool(x, 2, 2)
         return spatial + self.pointwise_norm(self.pointwise(x), training=training)
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from keras import ops
 from attn_core import _checks as checks
 from attn_core._ops.convolution import pad_image
 from attn_core._ops.entries import take
+from attn_core._ops.pooling import average_pool
 from attn_core._ops.precision import mean, upcast
 from attn_core._ops.tokens import spatial
 from attn_core._typing import ImageArguments, Shape, Tensor, TorchNames
@@ -200,7 +201,7 @@ def means(x: Tensor, extent: int) -> Tensor:
 
     def pooled(image: Tensor) -> Tensor:
         padded = pad_image(image, extent - 1)
-        return ops.average_pool(padded, 2 * extent - 1, extent, "valid", "channels_last")
+        return average_pool(padded, 2 * extent - 1, extent)
 
     precise = upcast(x)
     inside = pooled(ops.ones_like(precise[:1, :, :, :1]))  # the part that lies in the image
