@@ -6,24 +6,32 @@ from typing import Any
 import keras
 from keras import ops
 
-from attn_core._ops.lowering import jax_on_cpu
+from attn_core._ops.lowering import jax_on_cpu, writes_gelu
 from attn_core._ops.precision import cast, upcast
 from attn_core._typing import Tensor
 
 
 def gelu(x: Tensor) -> Tensor:
-    """Return x * Phi(x), the exact form, with erf as PyTorch and TensorFlow compute it.
+    """Return x * Phi(x), the exact form, with erf as PyTorch computes it.
 
-    JAX has erfc, which on CPUs is several operations over the image. On two CPU cores MBConv of
-    8x14x14x256 takes 15.0 ms with erfc and 7.4 ms with erf, a training step 36 and 32 ms. Below -3,
-    where the result is greater than -0.005, erf is exact to 4e-7 only.
+    JAX and TensorFlow have erfc, which on CPUs is several operations over the image, and which ONNX
+    does not know. On two CPU cores MBConv of 8x14x14x256 takes 15.0 ms with erfc and 7.4 ms with
+    erf on JAX, a training step 36 and 32 ms; on TensorFlow gelu of 8x14x14x1024 1.8 and 0.9 ms
+    compiled, 4.8 and 3.0 ms not. Below -3, where the result is greater than -0.005, erf is exact to
+    4e-7 only.
     """
+    if not writes_gelu():
+        return ops.gelu(x, approximate=False)
+    precise = upcast(x)
+    return cast(0.5 * precise * (1 + _erf(precise * 0.5**0.5)), x.dtype)
+
+
+def _erf(x: Tensor) -> Tensor:
     if jax_on_cpu() and not str(x.dtype).endswith("float64"):
         from attn_core._ops import kernels_jax  # here: it loads parts of JAX that Keras does not
 
-        precise = upcast(x)
-        return cast(0.5 * precise * (1 + kernels_jax.erf(precise * 0.5**0.5)), x.dtype)
-    return ops.gelu(x, approximate=False)
+        return kernels_jax.erf(x)
+    return ops.erf(x)
 
 
 def get(activation: Any) -> Callable[[Tensor], Tensor]:

@@ -62,6 +62,12 @@ def jax_on_cpu() -> bool:
 
 
 @_decided_once
+def writes_gelu() -> bool:
+    """Whether gelu is written with erf, because the backend computes it with erfc."""
+    return keras.config.backend() in ("jax", "tensorflow") and _only_cpus()
+
+
+@_decided_once
 def splits_groups() -> bool:
     """Whether a grouped convolution is faster as several dense ones, one for each group."""
     return jax_on_cpu() or (keras.config.backend() == "tensorflow" and _only_cpus())

@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from attn_core import _checks as checks
+from attn_core._ops import activations
 from attn_core._ops.pooling import halve
 from attn_core._ops.streams import stream
 from attn_core._typing import KerasArguments, LayerArguments, Shape, Tensor, TorchNames
@@ -508,7 +509,7 @@ def stem(net: Graph, widths: int | tuple[int, ...], activation: str) -> Tensor:
         net.images
     )
     x = net.add(BatchNormalization, name="stem_norm", torch="stem.norm1")(x)
-    x = net.add(layers.Activation, activation, name=f"stem_{activation}")(x)
+    x = net.add(layers.Activation, activations.get(activation), name=f"stem_{activation}")(x)
     return net.add(Conv2D, second, 3, name="stem_conv_2", torch="stem.conv2", **conv)(x)
 
 

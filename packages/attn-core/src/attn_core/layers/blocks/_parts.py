@@ -4,6 +4,7 @@ from typing import Unpack
 
 import keras
 
+from attn_core._ops import activations
 from attn_core._typing import LayerArguments, Shape, Tensor
 from attn_core._weights.entries import Schemes
 from attn_core.layers._base import AttentionLayer
@@ -74,7 +75,7 @@ class ConvNorm(AttentionLayer):
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         """Convolve, normalise, activate."""
         x = self.norm(self.convolution(x), training=training)
-        return keras.activations.get(self.activation)(x)
+        return activations.get(self.activation)(x)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the input's shape, divided by the strides, with other channels."""
