@@ -1,8 +1,9 @@
-"""Poolings of images, `(B, H, W, C)`, without padding."""
+"""Poolings of images, `(B, H, W, C)`."""
 
 import keras
 from keras import ops
 
+from attn_core._ops.convolution import pad_image
 from attn_core._ops.lowering import on_torch
 from attn_core._typing import Tensor
 
@@ -10,10 +11,14 @@ if keras.config.backend() == "torch":
     from attn_core._ops import kernels_torch
 
 
-def average_pool(x: Tensor, size: int, strides: int) -> Tensor:
-    """Return the means of square windows; what does not fill a window is dropped."""
+def average_pool(x: Tensor, size: int, strides: int, padding: int = 0) -> Tensor:
+    """Return the means of square windows; what does not fill a window is dropped.
+
+    The zeros of the padding, at most half a window on each side, count.
+    """
     if on_torch():
-        return kernels_torch.average_pool(ops.convert_to_tensor(x), size, strides)
+        return kernels_torch.average_pool(ops.convert_to_tensor(x), size, strides, padding)
+    x = pad_image(x, padding)
     return ops.average_pool(x, size, strides, "valid", "channels_last")
 
 

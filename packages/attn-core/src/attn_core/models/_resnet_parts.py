@@ -7,7 +7,6 @@ import keras
 from keras import layers, ops
 
 from attn_core import _checks as checks
-from attn_core._ops.convolution import pad_image
 from attn_core._ops.pooling import average_pool
 from attn_core._ops.streams import stream
 from attn_core._ops.windows import mean_pool
@@ -125,7 +124,7 @@ class Bottleneck(ImageLayer):
 
 def halve(x: Tensor) -> Tensor:
     """Average 3 x 3 pixels around every second one, as PyTorch does: with the padding's zeros."""
-    return average_pool(pad_image(x, 1), 3, 2)
+    return average_pool(x, 3, 2, 1)
 
 
 def stem(net: Graph, convolutions: Mapping[str, int], norms: Sequence[str], size: int) -> Tensor:

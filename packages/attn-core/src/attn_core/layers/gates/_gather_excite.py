@@ -6,7 +6,6 @@ import keras
 from keras import ops
 
 from attn_core import _checks as checks
-from attn_core._ops.convolution import pad_image
 from attn_core._ops.entries import take
 from attn_core._ops.pooling import average_pool
 from attn_core._ops.precision import mean, upcast
@@ -200,8 +199,7 @@ def means(x: Tensor, extent: int) -> Tensor:
     """
 
     def pooled(image: Tensor) -> Tensor:
-        padded = pad_image(image, extent - 1)
-        return average_pool(padded, 2 * extent - 1, extent)
+        return average_pool(image, 2 * extent - 1, extent, extent - 1)
 
     precise = upcast(x)
     inside = pooled(ops.ones_like(precise[:1, :, :, :1]))  # the part that lies in the image
