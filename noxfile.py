@@ -182,7 +182,7 @@ def proof(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("backend", ["torch", "jax"], ids=["torch", "jax"])
+@nox.parametrize("backend", list(BACKENDS), ids=list(BACKENDS))
 def latency(session: nox.Session, backend: str) -> None:
     """Measure the times that the site draws, docs/data/latency.json, on an idle machine."""
     session.install(*groups("docs", "bench"), BACKENDS[backend], "./packages/attn-core[demo]")

@@ -1,6 +1,6 @@
 """Measure the mechanisms' times on this machine, into docs/data/latency.json; the site draws them.
 
-nox -s latency          measure on PyTorch and JAX, on a machine that does nothing else
+nox -s latency          measure on all backends, on a machine that does nothing else
 """
 
 import json
