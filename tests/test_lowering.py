@@ -585,11 +585,12 @@ def test_processors(monkeypatch):
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's own kernels")
-@pytest.mark.parametrize(("size", "strides"), [(2, 2), (3, 2)])
-def test_average_pool(size, strides):
+@pytest.mark.parametrize(("size", "strides", "padding"), [(2, 2, 0), (3, 2, 0), (3, 2, 1)])
+def test_average_pool(size, strides, padding):
     """It is that of Keras, and the result has its channels last in memory too."""
     x = ops.convert_to_tensor(draw(2, 7, 6, 5))
-    pooled = pooling.average_pool(x, size, strides)
-    expected = ops.average_pool(x, size, strides, "valid", "channels_last")
+    pooled = pooling.average_pool(x, size, strides, padding)
+    padded = convolution.pad_image(x, padding)
+    expected = ops.average_pool(padded, size, strides, "valid", "channels_last")
     np.testing.assert_allclose(pooled, expected, atol=1e-6)
     assert pooled.is_contiguous()
